@@ -1,0 +1,423 @@
+"""
+The driver interface: small capabilities, each an abstract class of coroutines.
+
+A driver is a subclass of `Driver` named by an entry point of the namespace `gceshim.drivers`. It sets the
+capabilities that it has; one that it lacks stays None, and the methods that need it are answered 501 and left out
+of the served discovery document. Drivers speak `gceshim.model` and raise `gceshim.drivers.errors`, nothing else.
+
+Reads take a `Tenant`; mutations take `Steps`, which carries the tenant, journals each backend call and waits for
+backend jobs, so that a mutation that was cut short can be replayed.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from gceshim.model import (
+    Account,
+    Credentials,
+    Image,
+    Instance,
+    InstanceRef,
+    InstanceSpec,
+    Job,
+    MachineType,
+    Network,
+    Page,
+    Project,
+    Quota,
+    Region,
+    Subnetwork,
+    Tenant,
+    Zone,
+)
+
+Json = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A backend call that went on as a job. `object_id`: what it will have made, where the backend tells at once."""
+
+    job_id: str
+    object_id: str = ""
+
+
+class Steps(abc.ABC):
+    """
+    The journal of one mutation, given to the driver by the operations engine.
+
+    A workflow calls `run` and `job` in an order that depends on its arguments and on earlier results only, each with
+    a name that is unique in the workflow. On replay a finished step returns its journalled result without calling
+    anything; a step that was cut short calls `find` first and repeats only when that gives None.
+    """
+
+    tenant: Tenant
+    operation: str
+    """Name of the operation: a marker, unique for ever, that may be put on what is made."""
+
+    @abc.abstractmethod
+    async def run(
+        self,
+        name: str,
+        action: Callable[[], Awaitable[Json]],
+        *,
+        find: Callable[[], Awaitable[Json | None]] | None = None,
+    ) -> Json:
+        """
+        Do a synchronous backend call once and return its JSON result.
+
+        :param action: makes the call; its result must be JSON.
+        :param find: looks for what a lost earlier try may have made; None when there is nothing. Left out for calls
+            that may be repeated without harm.
+        :raises DriverError: as raised by `action`; the failure is journalled and raised again on replay.
+        """
+
+    @abc.abstractmethod
+    async def job(
+        self,
+        name: str,
+        submit: Callable[[], Awaitable[Submitted]],
+        *,
+        find: Callable[[], Awaitable[Submitted | None]] | None = None,
+    ) -> Mapping[str, Json]:
+        """
+        Submit a backend job once, wait for its end and return its result (`Job.result`).
+
+        The job id is journalled as soon as it is known, and a replay waits for that job. A `Submitted` from `find`
+        whose `job_id` is "" stands for a job that has ended well: the result is then `{"id": object_id}`.
+        :raises DriverError: as raised by `submit`, or what the failed job stands for.
+        """
+
+    @abc.abstractmethod
+    async def progress(self, percent: int) -> None:
+        """Tell how far the mutation is, 0 to 100; never goes back."""
+
+    @abc.abstractmethod
+    def warn(self, code: str, message: str, **data: str) -> None:
+        """Add a warning to the operation: GCE's warning code, a sentence, and key/value data."""
+
+
+class Jobs(abc.ABC):
+    """Backend jobs, for the operations engine's poller."""
+
+    @abc.abstractmethod
+    async def get(self, tenant: Tenant, job_id: str) -> Job:
+        """
+        The job as it is now. Quick; may be repeated.
+
+        :raises NotFound: the backend does not know the job (any more).
+        :raises Unavailable: no sensible answer; try again later.
+
+        Source: CloudStack `queryAsyncJobResult`.
+        """
+
+    @abc.abstractmethod
+    async def pending(self, tenant: Tenant) -> frozenset[str] | None:
+        """
+        The ids of the tenant's jobs that have not ended, or None where the backend cannot tell them cheaply.
+
+        :raises Unavailable: no sensible answer; try again later.
+
+        Source: CloudStack `listAsyncJobs`.
+        """
+
+
+class Identity(abc.ABC):
+    """Who a caller is and in which projects they may act."""
+
+    @abc.abstractmethod
+    async def whoami(self, credentials: Credentials) -> Account:
+        """
+        The account that these credentials belong to.
+
+        :raises Unauthenticated: the backend does not accept them.
+        :raises Unavailable: no sensible answer.
+
+        Source: CloudStack `listUsers` / `listAccounts` with the caller's own key.
+        """
+
+    @abc.abstractmethod
+    async def tenant(self, subject: str, credentials: Credentials, project: str) -> Tenant:
+        """
+        The tenant for `project`, by name or backend id; `default` and the account's own name mean the account.
+
+        Answered from memory for a short time.
+        :raises NotFound: no such project, or the caller is no member of it (the two are not told apart).
+        :raises Unauthenticated: the backend does not accept the credentials.
+
+        Source: CloudStack `listProjects`, `listAccounts`.
+        """
+
+
+class Projects(abc.ABC):
+    """The project itself, as an object."""
+
+    @abc.abstractmethod
+    async def get(self, tenant: Tenant) -> Project:
+        """The project of the tenant. Source: GCE `compute.projects.get`; CloudStack `listProjects`, `listAccounts`."""
+
+    @abc.abstractmethod
+    async def quotas(self, tenant: Tenant) -> Sequence[Quota]:
+        """
+        The tenant's limits and what is used of them.
+
+        Source: GCE `quotas` of projects and regions; CloudStack `*limit` and `*total` of `listAccounts`/`listProjects`.
+        """
+
+
+class Locations(abc.ABC):
+    """Regions and zones. Answered from memory for a short time; the lists are short and whole."""
+
+    @abc.abstractmethod
+    async def zones(self, tenant: Tenant) -> Sequence[Zone]:
+        """All zones, by name. Source: GCE `compute.zones.list`; CloudStack `listZones`."""
+
+    @abc.abstractmethod
+    async def zone(self, tenant: Tenant, name: str) -> Zone:
+        """
+        One zone by its name, its numeric id or the backend's own name for it.
+
+        :raises NotFound: no such zone (`kind` "zone").
+        """
+
+    @abc.abstractmethod
+    async def regions(self, tenant: Tenant) -> Sequence[Region]:
+        """All regions, by name. Source: GCE `compute.regions.list`."""
+
+    @abc.abstractmethod
+    async def region(self, tenant: Tenant, name: str) -> Region:
+        """
+        One region by its name or numeric id.
+
+        :raises NotFound: no such region (`kind` "region").
+        """
+
+
+class Catalog(abc.ABC):
+    """Machine types. Answered from memory for a short time."""
+
+    @abc.abstractmethod
+    async def machine_types(self, tenant: Tenant, zone: str) -> Sequence[MachineType]:
+        """
+        What the zone offers, by name, configured aliases included; custom sizes are not listed.
+
+        :raises NotFound: no such zone.
+
+        Source: GCE `compute.machineTypes.list`; CloudStack `listServiceOfferings`.
+        """
+
+    @abc.abstractmethod
+    async def machine_type(self, tenant: Tenant, zone: str, name: str) -> MachineType:
+        """
+        One machine type by name (also `custom-<vcpus>-<MiB>` and GCE's predefined names) or numeric id.
+
+        :raises NotFound: no such machine type in the zone (`kind` "machine_type").
+        :raises Invalid: custom sizes outside what the backend allows, with the range in the message.
+
+        Source: GCE `compute.machineTypes.get`.
+        """
+
+
+class Images(abc.ABC):
+    """Boot images: the tenant's own, and the public ones in the image projects of their systems."""
+
+    @abc.abstractmethod
+    def is_public_project(self, project: str) -> bool:
+        """Whether the name is one of the public image projects (`debian-cloud`, ...), with images in it or not."""
+
+    @abc.abstractmethod
+    async def get(self, tenant: Tenant, project: str, name: str) -> Image:
+        """
+        One image by name or numeric id; `project` is a public image project or the tenant's own.
+
+        :raises NotFound: no such image (`kind` "image").
+
+        Source: GCE `compute.images.get`; CloudStack `listTemplates`.
+        """
+
+    @abc.abstractmethod
+    async def newest(self, tenant: Tenant, project: str, family: str) -> Image:
+        """
+        The newest ready image of a family.
+
+        :raises NotFound: no image of that family (`kind` "image_family").
+
+        Source: GCE `compute.images.getFromFamily`.
+        """
+
+    @abc.abstractmethod
+    async def list(self, tenant: Tenant, project: str, *, page: int, page_size: int) -> Page[Image]:
+        """
+        The images of a project, in a stable order.
+
+        :param page: 1-based. :param page_size: 1 to 500.
+
+        Source: GCE `compute.images.list`; CloudStack `listTemplates` (own, featured and community).
+        """
+
+
+class Networks(abc.ABC):
+    """Networks and their subnetworks."""
+
+    @abc.abstractmethod
+    async def get(self, tenant: Tenant, name: str) -> Network:
+        """
+        One network by name or numeric id. `default` is always there; it has no range in a region until first used.
+
+        :raises NotFound: no such network (`kind` "network").
+
+        Source: GCE `compute.networks.get`; CloudStack `listNetworks`, `listVPCs`.
+        """
+
+    @abc.abstractmethod
+    async def list(self, tenant: Tenant) -> Sequence[Network]:
+        """All networks of the tenant, by name. Bounded by the tenant's quota, and by the driver at 5,000."""
+
+    @abc.abstractmethod
+    async def subnetwork(self, tenant: Tenant, region: str, name: str) -> Subnetwork:
+        """
+        One subnetwork by name or numeric id.
+
+        :raises NotFound: no such subnetwork (`kind` "subnetwork"), or no such region.
+
+        Source: GCE `compute.subnetworks.get`.
+        """
+
+    @abc.abstractmethod
+    async def subnetworks(self, tenant: Tenant, region: str | None) -> Sequence[Subnetwork]:
+        """The subnetworks of a region, or of all, by name. Source: GCE `compute.subnetworks.list`, `aggregatedList`."""
+
+
+class Instances(abc.ABC):
+    """Machines."""
+
+    @abc.abstractmethod
+    async def get(self, tenant: Tenant, zone: str, name: str) -> Instance:
+        """
+        One instance by name or numeric id.
+
+        :raises NotFound: no such instance (`kind` "instance") or zone (`kind` "zone").
+
+        Source: GCE `compute.instances.get`; CloudStack `listVirtualMachines`, `listVolumes`.
+        """
+
+    @abc.abstractmethod
+    async def list(
+        self, tenant: Tenant, zone: str | None, *, page: int, page_size: int, name: str | None = None
+    ) -> Page[Instance]:
+        """
+        The instances of one zone, or of all, in a stable order.
+
+        :param name: only the instances of exactly this name. :param page: 1-based. :param page_size: 1 to 500.
+        :raises NotFound: no such zone.
+
+        Source: GCE `compute.instances.list`, `aggregatedList`; CloudStack `listVirtualMachines`.
+        """
+
+    @abc.abstractmethod
+    async def check(self, tenant: Tenant, spec: InstanceSpec) -> None:
+        """
+        Tell what can be told before anything is made. Reads only; quick.
+
+        :raises AlreadyExists: the tenant has an instance of this name in the zone.
+        :raises NotFound: zone, machine type, image or network is not there; `kind`, `name` and `field` say which.
+        :raises Invalid: a value that the backend cannot take, `field` says which.
+        """
+
+    @abc.abstractmethod
+    async def create(self, steps: Steps, spec: InstanceSpec) -> Instance:
+        """
+        Make and start an instance and return it once the backend reports it running.
+
+        Seconds to minutes. Replayable. What was made on the way is removed again when a later step fails; what
+        could not be removed is named in the error.
+        :raises AlreadyExists, NotFound, Invalid: as `check`, if things changed since.
+        :raises QuotaExceeded: the tenant's limits. :raises CapacityExhausted: no host, storage or address is free.
+        :raises Unavailable: no sensible answer from the backend.
+
+        Source: GCE `compute.instances.insert`; CloudStack `deployVirtualMachine`, `createTags`,
+        `associateIpAddress`, `enableStaticNat`.
+        """
+
+    @abc.abstractmethod
+    async def delete(self, steps: Steps, instance: InstanceRef) -> None:
+        """
+        Stop and remove the instance, its boot disk and its ephemeral addresses; an absent one is a success.
+
+        :raises InUse: deletion protection is on.
+
+        Source: GCE `compute.instances.delete`; CloudStack `destroyVirtualMachine` with expunge,
+        `disassociateIpAddress`.
+        """
+
+    @abc.abstractmethod
+    async def start(self, steps: Steps, instance: InstanceRef) -> None:
+        """
+        Start it; a running one is left as it is.
+
+        :raises CapacityExhausted: no host has room. Source: GCE `compute.instances.start`; CloudStack
+        `startVirtualMachine`.
+        """
+
+    @abc.abstractmethod
+    async def stop(self, steps: Steps, instance: InstanceRef) -> None:
+        """Stop it; a stopped one is left as it is. Source: GCE `compute.instances.stop`; `stopVirtualMachine`."""
+
+    @abc.abstractmethod
+    async def reset(self, steps: Steps, instance: InstanceRef) -> None:
+        """
+        Restart it hard.
+
+        :raises NotReady: it is not running. Source: GCE `compute.instances.reset`; CloudStack `rebootVirtualMachine`.
+        """
+
+
+class Driver(abc.ABC):
+    """
+    A way to a backend. Built once per server from its own settings; closed when the server stops.
+
+    Capabilities are class-wide facts (`capabilities` lists the attributes that are not None) so that the served
+    methods are known before any call.
+    """
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = (
+        "jobs",
+        "identity",
+        "projects",
+        "locations",
+        "catalog",
+        "images",
+        "networks",
+        "instances",
+    )
+
+    jobs: Jobs | None = None
+    identity: Identity
+    projects: Projects | None = None
+    locations: Locations | None = None
+    catalog: Catalog | None = None
+    images: Images | None = None
+    networks: Networks | None = None
+    instances: Instances | None = None
+
+    @classmethod
+    @abc.abstractmethod
+    def create(cls, settings: Mapping[str, Any]) -> Driver:
+        """
+        Build the driver; no backend is called.
+
+        :param settings: the driver's own table of the settings file (`[driver.<name>]`), as read from TOML.
+        :raises ValueError: a setting that is unknown, of the wrong type or out of bounds; the message names it.
+        """
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Give back threads and connections. The driver is not used after."""
+
+    def capabilities(self) -> frozenset[str]:
+        """The names of the capabilities that this driver has."""
+        return frozenset(name for name in self.CAPABILITIES if getattr(self, name, None) is not None)
