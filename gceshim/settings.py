@@ -1,0 +1,407 @@
+"""
+Every setting: key, type, bounds, default and meaning, one row each; read from a TOML file and GCESHIM_* variables.
+
+A section is a frozen dataclass and a row is one field of it, so that code reads `settings.server.port` and a type
+checker knows that it is an int. The sample in `conf/` and the page `docs/settings.md` are generated from the rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import tomllib
+import typing
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+PREFIX: Final = "GCESHIM_"
+
+RENAMED: Final[Mapping[str, str]] = {}
+"""Old key -> its present key. A row stays here for good once a key was renamed."""
+
+
+class SettingsError(Exception):
+    """A setting cannot be used. The text is one line that names where it was given and its key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row. `choices` and bounds are checked when settings are loaded; `secret` values are shown as `***`."""
+
+    key: str
+    type: type
+    default: Any
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    secret: bool = False
+    path: bool = False
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return PREFIX + self.key.replace(".", "_").upper()
+
+    @property
+    def wanted(self) -> str:
+        """What values are allowed, as a phrase."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        noun = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}[self.type]
+        if self.minimum is not None and self.maximum is not None:
+            return f"{noun} from {_number(self.minimum)} to {_number(self.maximum)}"
+        if self.minimum is not None:
+            return f"{noun} of at least {_number(self.minimum)}"
+        return noun
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else str(value)
+
+
+def _row(
+    default: Any,
+    help: str,  # noqa: A002 - the name that the row has
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    secret: bool = False,
+    path: bool = False,
+) -> Any:
+    facts = {"help": help, "minimum": minimum, "maximum": maximum, "choices": choices, "secret": secret, "path": path}
+    return field(default=default, metadata=facts)
+
+
+class _Section:
+    """Shows itself without its secrets."""
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self._shown())
+        return f"{type(self).__name__}({shown})"
+
+    def _shown(self) -> Iterator[tuple[str, Any]]:
+        for item in dataclasses.fields(typing.cast("Any", self)):
+            value = getattr(self, item.name)
+            yield item.name, "***" if item.metadata.get("secret") and value else value
+
+
+@dataclass(frozen=True, repr=False)
+class ServerSettings(_Section):
+    address: str = _row("127.0.0.1", "Address to listen on; `0.0.0.0` or `::` for all.")
+    port: int = _row(8787, "TCP port to listen on; 0 takes a free one.", minimum=0, maximum=65535)
+    public_url: str = _row(
+        "",
+        "URL under which clients reach the server, as `https://gce.example.org`; all links are built from it. "
+        "Empty: links are built from the Host header of each request.",
+    )
+    trust_proxy: bool = _row(
+        False,
+        "Believe `X-Forwarded-For`, `-Proto` and `-Host`. Only behind a proxy that sets them itself.",
+    )
+    max_body_bytes: int = _row(
+        4 * 1024 * 1024,
+        "Longest request body accepted, in bytes; a longer one is answered 413.",
+        minimum=1024,
+        maximum=1024**3,
+    )
+    tls_certificate: str = _row("", "PEM file with the certificate chain; empty: plain HTTP.", path=True)
+    tls_key: str = _row("", "PEM file with the private key of the certificate.", path=True)
+    shutdown_seconds: float = _row(
+        10.0, "Longest wait, when the server stops, for requests that are being answered.", minimum=0, maximum=600
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class StoreSettings(_Section):
+    path: str = _row(
+        "",
+        "File of the embedded store (tokens, encrypted credentials, operations). Empty: "
+        "`$XDG_STATE_HOME/gceshim/gceshim.sqlite`, or `~/.local/state/gceshim/gceshim.sqlite`.",
+        path=True,
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class AuthSettings(_Section):
+    master_key: str = _row(
+        "",
+        "Key that encrypts stored credentials and signs tokens, any text of 16 characters or more. Empty: the key "
+        "file is used.",
+        secret=True,
+    )
+    master_key_file: str = _row(
+        "",
+        "File with that key, readable by its owner alone. Empty: `master.key` beside the store, made at the first "
+        "start.",
+        path=True,
+    )
+    token_lifetime_seconds: int = _row(
+        3600, "How long a bearer token is good, in seconds.", minimum=60, maximum=365 * 24 * 3600
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class OperationsSettings(_Section):
+    linger_seconds: float = _row(
+        0.0,
+        "How long a mutation waits to be answered with a finished operation. For clients that cannot follow an "
+        "operation at a custom endpoint (google-cloud-compute); 0 answers at once.",
+        minimum=0,
+        maximum=120,
+    )
+    poll_min_seconds: float = _row(
+        0.5, "Shortest pause between two looks at the jobs of one tenant.", minimum=0.01, maximum=60
+    )
+    poll_max_seconds: float = _row(
+        5.0, "Longest pause between two looks at the jobs of one tenant.", minimum=0.01, maximum=600
+    )
+    lease_seconds: float = _row(
+        30.0,
+        "How long a server that went silent keeps its operations before another server takes them over.",
+        minimum=1,
+        maximum=3600,
+    )
+    keep_days: float = _row(14.0, "How long finished operations are kept, in days.", minimum=0.01, maximum=3650)
+
+
+@dataclass(frozen=True, repr=False)
+class DriverSettings(_Section):
+    name: str = _row("cloudstack", "Entry point of the namespace `gceshim.drivers` that reaches the backend.")
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """`[driver.<name>]` tables as read; each driver checks its own."""
+
+    @property
+    def own(self) -> Mapping[str, Any]:
+        """The table of the chosen driver."""
+        return self.tables.get(self.name, {})
+
+    def _shown(self) -> Iterator[tuple[str, Any]]:
+        yield "name", self.name
+        yield "tables", {name: sorted(table) for name, table in self.tables.items()}
+
+
+@dataclass(frozen=True, repr=False)
+class LogSettings(_Section):
+    level: str = _row("info", "Least severity that is logged.", choices=("debug", "info", "warning", "error"))
+    format: str = _row("text", "`text` for people, `json` for one object a line.", choices=("text", "json"))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of one server. Built once, handed on as an argument; prints without secrets."""
+
+    server: ServerSettings = field(default_factory=ServerSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
+    auth: AuthSettings = field(default_factory=AuthSettings)
+    operations: OperationsSettings = field(default_factory=OperationsSettings)
+    driver: DriverSettings = field(default_factory=DriverSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str | None = None,
+        environ: Mapping[str, str] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Settings:
+        """
+        Settings from their defaults, the file, the environment and the command line; the later of these win.
+
+        :param path: a TOML file; None: none is read.
+        :param environ: `GCESHIM_SERVER_PORT` sets `server.port`, and so on; also `HOME` and `XDG_STATE_HOME`.
+        :param overrides: by key; a None is no override. `driver.<name>.<key>` reaches a driver's own table.
+        :raises SettingsError: the file cannot be read, or a key is unknown, of a wrong type or out of bounds.
+        """
+        environ = environ or {}
+        values: dict[str, Any] = {}
+        tables: dict[str, dict[str, Any]] = {}
+        if path is not None:
+            _take(_flat(_read(Path(path)), str(path)), values, tables)
+        _take(_from_environ(environ), values, tables)
+        given = {key: value for key, value in (overrides or {}).items() if value is not None}
+        _take([("command line", key, value, False) for key, value in given.items()], values, tables)
+        _fill_paths(values, environ)
+        _check_together(values)
+        sections = {item.name: item.default_factory for item in dataclasses.fields(cls)}
+        return cls(**{name: _section(name, kind, values, tables) for name, kind in sections.items()})
+
+    def shown(self) -> dict[str, Any]:
+        """Every setting by key, secrets as `***`; for logs and `gceshim doctor`."""
+        return {row.key: _shown(row, self._value(row.key)) for row in SETTINGS}
+
+    def _value(self, key: str) -> Any:
+        section, name = key.split(".")
+        return getattr(getattr(self, section), name)
+
+
+def _shown(row: Setting, value: Any) -> Any:
+    return "***" if row.secret and value else value
+
+
+def _rows() -> Iterator[Setting]:
+    for section in dataclasses.fields(Settings):
+        kind = typing.cast("type[_Section]", section.default_factory)
+        types = typing.get_type_hints(kind)
+        for item in dataclasses.fields(typing.cast("Any", kind)):
+            if item.metadata:
+                yield Setting(f"{section.name}.{item.name}", types[item.name], item.default, **item.metadata)
+
+
+SETTINGS: Final[tuple[Setting, ...]] = tuple(_rows())
+_BY_KEY: Final[Mapping[str, Setting]] = {row.key: row for row in SETTINGS}
+_BY_VARIABLE: Final[Mapping[str, Setting]] = {row.variable: row for row in SETTINGS}
+_SECTIONS: Final = tuple(item.name for item in dataclasses.fields(Settings))
+
+_Given = tuple[str, str, Any, bool]
+"""Where it was given, its key, its value, and whether the value is text that stands for the type."""
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise SettingsError(f"{path}: cannot be read: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"{path}: not valid TOML: {exc}") from exc
+
+
+def _flat(document: Mapping[str, Any], source: str) -> Iterator[_Given]:
+    for section, table in document.items():
+        if section not in _SECTIONS:
+            raise SettingsError(f"{source}: unknown setting {section}{_near(section, _SECTIONS)}")
+        if not isinstance(table, dict):
+            raise SettingsError(f"{source}: {section} must be a table, [{section}]")
+        for name, value in table.items():
+            if section == "driver" and isinstance(value, dict):
+                yield from ((source, f"driver.{name}.{key}", inner, False) for key, inner in value.items())
+            else:
+                yield source, f"{section}.{name}", value, False
+
+
+def _from_environ(environ: Mapping[str, str]) -> Iterator[_Given]:
+    for variable, text in sorted(environ.items()):
+        section, _, rest = variable.removeprefix(PREFIX).lower().partition("_")
+        if not variable.startswith(PREFIX) or section not in _SECTIONS or not rest:
+            continue
+        if row := _BY_VARIABLE.get(variable):
+            yield variable, row.key, text, True
+        elif section == "driver" and "_" in rest:
+            name, _, key = rest.partition("_")
+            yield variable, f"driver.{name}.{key}", _toml_value(text), False
+        else:
+            raise SettingsError(f"{variable}: unknown setting{_near(variable, tuple(_BY_VARIABLE))}")
+
+
+def _toml_value(text: str) -> Any:
+    """Text of a variable for a driver's own table, whose types are not known here: a TOML value, else a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _take(given: Iterator[_Given] | list[_Given], values: dict[str, Any], tables: dict[str, dict[str, Any]]) -> None:
+    for source, key, value, is_text in given:
+        if key in RENAMED:
+            raise SettingsError(f"{source}: {key} is now named {RENAMED[key]}")
+        parts = key.split(".", 2)
+        if parts[0] == "driver" and len(parts) == 3:
+            tables.setdefault(parts[1], {})[parts[2]] = value
+        elif row := _BY_KEY.get(key):
+            values[key] = _checked(source, row, _from_text(row, value) if is_text else value)
+        else:
+            raise SettingsError(f"{source}: unknown setting {key}{_near(key, tuple(_BY_KEY))}")
+
+
+def _near(key: str, known: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _from_text(row: Setting, text: str) -> Any:
+    if row.type is bool:
+        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(text.lower(), text)
+    if row.type in {int, float}:
+        try:
+            return row.type(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _checked(source: str, row: Setting, value: Any) -> Any:
+    if row.type is float and type(value) is int:
+        value = float(value)
+    right_type: bool = type(value) is row.type
+    fits = (
+        right_type
+        and (row.type is not float or math.isfinite(value))
+        and (not row.choices or value in row.choices)
+        and (row.minimum is None or value >= row.minimum)
+        and (row.maximum is None or value <= row.maximum)
+    )
+    if not fits:
+        given = "" if row.secret else f", not {value!r}"
+        raise SettingsError(f"{source}: {row.key} must be {row.wanted}{given}")
+    return str(Path(value).expanduser()) if row.path and value else value
+
+
+def _fill_paths(values: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """Where files lie when nobody said."""
+    if not values.get("store.path"):
+        values["store.path"] = str(state_dir(environ) / "gceshim.sqlite")
+
+
+def state_dir(environ: Mapping[str, str]) -> Path:
+    """The folder for what must last: `$XDG_STATE_HOME/gceshim`, or `~/.local/state/gceshim`."""
+    if base := environ.get("XDG_STATE_HOME"):
+        return Path(base) / "gceshim"
+    home = Path(environ["HOME"]) if environ.get("HOME") else Path("~").expanduser()
+    return home / ".local" / "state" / "gceshim"
+
+
+def _check_together(values: dict[str, Any]) -> None:
+    """What no row can tell alone."""
+    if bool(values.get("server.tls_certificate")) != bool(values.get("server.tls_key")):
+        raise SettingsError("server.tls_certificate and server.tls_key: give both or neither")
+    if values.get("auth.master_key") and values.get("auth.master_key_file"):
+        raise SettingsError("auth.master_key and auth.master_key_file: give one of them")
+    if 0 < len(values.get("auth.master_key", "")) < 16:
+        raise SettingsError("auth.master_key must have 16 characters or more")
+    if not values.get("auth.master_key_file"):
+        values["auth.master_key_file"] = str(Path(values["store.path"]).with_name("master.key"))
+    pause = OperationsSettings(**_named("operations", values))
+    if pause.poll_min_seconds > pause.poll_max_seconds:
+        raise SettingsError("operations.poll_min_seconds must not be more than operations.poll_max_seconds")
+    if url := values.get("server.public_url"):
+        values["server.public_url"] = _public_url(url)
+
+
+def _public_url(url: str) -> str:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or parts.query or parts.fragment or "@" in parts.netloc:
+        raise SettingsError(f"server.public_url must be like https://gce.example.org, not {url!r}")
+    return url.rstrip("/")
+
+
+def _named(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        row.key.split(".")[1]: values[row.key]
+        for row in SETTINGS
+        if row.key in values and row.key.startswith(section + ".")
+    }
+
+
+def _section(name: str, kind: Any, values: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> Any:
+    chosen = _named(name, values)
+    return kind(**chosen, tables=tables) if kind is DriverSettings else kind(**chosen)
