@@ -1,0 +1,160 @@
+"""
+Partial answers: the `fields` parameter.
+
+    fields = item *("," item)      item = name *("/" name) ["(" fields ")"]
+
+Arrays are looked through; `*` takes every member of an object or every key of a map. Source: "Partial response" of
+Google's API pages.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gceshim.protocol.discovery import Document
+from gceshim.protocol.errors import InvalidParameter, shown
+
+_TOKEN: Final = re.compile(r"[ \t]*([,/()]|[^,/() \t]+)[ \t]*")
+_LONGEST: Final = 10_000
+_DEEPEST: Final = 32
+
+# What is selected of each member: None is all of it.
+Tree = dict[str, "Tree | None"]
+
+
+class Mask:
+    """A parsed selector."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+
+    @classmethod
+    def parse(cls, text: str, document: Document, schema: str | None) -> "Mask":
+        """
+        Read a selector, and check its names against what is selected from.
+
+        :param schema: name of the answer's schema; None for an answer without a body.
+        :raises InvalidParameter: the selector is malformed or names a member that the schema has not.
+        """
+        if len(text) > _LONGEST:
+            raise InvalidParameter(f"Invalid field selection: longer than {_LONGEST} characters", location="fields")
+        reader = _Reader(text)
+        tree = reader.read()
+        if schema is not None:
+            _check(document, {"$ref": schema}, tree)
+        return cls(tree)
+
+    def apply(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        """The selected part of an answer, itself unchanged."""
+        selected: dict[str, Any] = _select(self._tree, value)
+        return selected
+
+
+class _Reader:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens = [match[1] for match in _TOKEN.finditer(text)]
+        if "".join(self._tokens) != re.sub(r"[ \t]", "", text):
+            raise _bad(text)
+        self._position = 0
+
+    def read(self) -> Tree:
+        tree = self._list(0)
+        if self._position != len(self._tokens):
+            raise _bad(self._text)
+        return tree
+
+    def _next(self) -> str:
+        return self._tokens[self._position] if self._position < len(self._tokens) else ""
+
+    def _list(self, depth: int) -> Tree:
+        if depth > _DEEPEST:
+            raise _bad(self._text)
+        tree: Tree = {}
+        while True:
+            self._item(tree, depth)
+            if self._next() != ",":
+                return tree
+            self._position += 1
+
+    def _item(self, tree: Tree, depth: int) -> None:
+        names = [self._name()]
+        while self._next() == "/":
+            self._position += 1
+            names.append(self._name())
+        if len(names) > _DEEPEST:
+            raise _bad(self._text)
+        branch: Tree | None = None
+        if self._next() == "(":
+            self._position += 1
+            branch = self._list(depth + len(names))
+            if self._next() != ")":
+                raise _bad(self._text)
+            self._position += 1
+        for name in reversed(names[1:]):
+            branch = {name: branch}
+        _merge(tree, names[0], branch)
+
+    def _name(self) -> str:
+        name = self._next()
+        if not name or name in ",/()":
+            raise _bad(self._text)
+        self._position += 1
+        return name
+
+
+def _merge(tree: Tree, name: str, branch: Tree | None) -> None:
+    """`a/b,a/c` selects both; `a,a/b` selects all of a."""
+    if name not in tree:
+        tree[name] = branch
+        return
+    present = tree[name]
+    if present is None or branch is None:
+        tree[name] = None
+        return
+    for key, value in branch.items():
+        _merge(present, key, value)
+
+
+def _select(tree: Tree, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_select(tree, item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    selected = {}
+    for name, member in value.items():
+        if name in tree:
+            branch = tree[name]
+        elif "*" in tree:
+            branch = tree["*"]
+        else:
+            continue
+        if branch is None:
+            selected[name] = member
+        elif isinstance(member, Mapping | list):
+            selected[name] = _select(branch, member)
+    return selected
+
+
+def _check(document: Document, schema: Mapping[str, Any], tree: Tree) -> None:
+    while True:
+        if "$ref" in schema:
+            schema = document.schema(schema["$ref"])
+        elif schema["type"] == "array":
+            schema = schema["items"]
+        else:
+            break
+    properties = schema.get("properties", {})
+    others = schema.get("additionalProperties")
+    for name, branch in tree.items():
+        if name == "*":  # not checked below it: there are as many ways as there are members
+            continue
+        facts = properties.get(name, others)
+        if facts is None:
+            raise _bad(name)
+        if branch is not None:
+            _check(document, facts, branch)
+
+
+def _bad(text: str) -> InvalidParameter:
+    return InvalidParameter(f"Invalid field selection {shown(text)}", location="fields")

@@ -1,0 +1,330 @@
+"""
+What happens to a request, from its bytes to the answer's, free of any HTTP library.
+
+    path and verb -> method of the document (404, 405)
+    token -> caller (401) -> is it implemented (501) -> parameters (400) -> body (400, 413, 415)
+    -> the method's coroutine -> partial answer -> JSON, gzip
+
+A path that nobody has is a 404 for anyone; all else about a method is told to known callers only.
+"""
+
+import asyncio
+import json
+import logging
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from gceshim.protocol import fields, params
+from gceshim.protocol.call import Authenticator, Call
+from gceshim.protocol.discovery import Document, Method
+from gceshim.protocol.errors import (
+    ApiError,
+    BadRequest,
+    GatewayTimeout,
+    InternalError,
+    InvalidCredentials,
+    NotImplementedMethod,
+    RequestTooLarge,
+    UnsupportedMediaType,
+    shown,
+)
+from gceshim.protocol.links import Links
+from gceshim.protocol.paging import PageTokens
+from gceshim.protocol.router import MethodRouter, split_path, unknown_path
+from gceshim.protocol.schema import BodyReader
+from gceshim.protocol.wire import WireReply, WireRequest, compressed, json_reply
+
+LOG = logging.getLogger("gceshim.protocol")
+
+Implementation = Callable[[Call], Awaitable[dict[str, Any] | None]]
+
+_LONGEST_WAIT_SECONDS: Final = 120.0
+_OVERRIDES: Final = frozenset({"GET", "PUT", "PATCH", "DELETE", "POST"})
+_FORM: Final = "application/x-www-form-urlencoded"
+_BEARER: Final = re.compile(r"bearer +([!-~]+) *", re.IGNORECASE)
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")
+_WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?=$|[,;])", re.IGNORECASE)
+_SERVED_URLS: Final = 32
+_PLACEHOLDER: Final = "https://root-url.invalid/"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One request, for metrics. `method_id` is "" for what reached no method."""
+
+    method_id: str
+    status: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """
+    What an operator may set.
+
+    :param public_url: scheme, host and prefix that all links begin with; "" takes them from each request.
+    :param trust_proxy: believe X-Forwarded-Proto and X-Forwarded-Host. For a server that only a proxy can reach.
+    :param max_body_bytes: a larger request body is a 413.
+    :param gzip_min_bytes: smaller answers are not compressed.
+    :param request_timeout_seconds: a call that takes longer is a 504; longer than the longest wait, 120 s.
+    :param batch_max_bytes: a larger batch request is a 413.
+    :param batch_concurrency: parts of one batch that run at once; as some wait up to 120 s, better many than few.
+    :param page_token_key: shared by all processes behind one URL; None: random.
+    :param observe: called after each request.
+    """
+
+    public_url: str = ""
+    trust_proxy: bool = False
+    max_body_bytes: int = 1024 * 1024
+    gzip_min_bytes: int = 1024
+    request_timeout_seconds: float = 180.0
+    batch_max_bytes: int = 8 * 1024 * 1024
+    batch_concurrency: int = 100
+    page_token_key: bytes | None = None
+    observe: Callable[[Observation], None] | None = None
+
+
+class Service:
+    """
+    The API over a table of implemented methods.
+
+    :param table: method id to coroutine. Each is called with a checked Call and returns the answer's members, or None
+        for an answer without a body; what it raises as ApiError is answered, anything else is a 500.
+    :raises DiscoveryError: the table names a method that the document has not.
+    """
+
+    def __init__(
+        self,
+        document: Document,
+        table: Mapping[str, Implementation],
+        authenticator: Authenticator,
+        options: ServiceOptions | None = None,
+    ) -> None:
+        for method_id in table:
+            document.method(method_id)
+        self.document = document
+        self.options = options or ServiceOptions()
+        self._table = dict(table)
+        self._authenticator = authenticator
+        self._router = MethodRouter(document.methods)
+        self._bodies = BodyReader(document)
+        self._tokens = PageTokens(self.options.page_token_key)
+        self._served = json.dumps(document.served(self._table, _PLACEHOLDER))
+        self._served_replies: dict[str, WireReply] = {}
+
+    @property
+    def implemented(self) -> frozenset[str]:
+        """The ids of the methods that are not answered with a 501."""
+        return frozenset(self._table)
+
+    async def handle(self, request: WireRequest) -> WireReply:
+        """
+        Answer a request for anything under `/compute/v1/`. Never raises: every mistake, ours too, is an answer.
+
+        The answer carries `X-Request-Id`: the one sent, when it is a plain word, else a new one.
+        """
+        started = time.monotonic()
+        request = self.identified(request)
+        method: Method | None = None
+        pretty: bool | None = None
+        try:
+            request = _overridden(request)
+            method, path_values = self._route(request)
+            query = params.parse_query(request.query)
+            pretty = _pretty(query)
+            async with asyncio.timeout(self.options.request_timeout_seconds):
+                reply = await self._answer(request, method, path_values, query)
+        except ApiError as exc:
+            reply = error_reply(exc, pretty)
+            detail = exc.detail
+        except TimeoutError:
+            reply = error_reply(GatewayTimeout("The request took too long; try again."), pretty)
+            detail = "timeout"
+        except Exception as exc:  # the outermost edge: a mistake of ours must not end the server
+            LOG.exception("unexpected error", extra={"request_id": request.request_id})
+            reply = self.internal_error(request, pretty)
+            detail = type(exc).__name__
+        else:
+            detail = ""
+        self.record(request, method.id if method else "", reply.status, time.monotonic() - started, detail)
+        reply = compressed(reply, request.headers.get("accept-encoding", ""), self.options.gzip_min_bytes)
+        return reply.with_headers(_COMMON_HEADERS | {"X-Request-Id": request.request_id})
+
+    def identified(self, request: WireRequest) -> WireRequest:
+        """The request with a request id."""
+        if request.request_id:
+            return request
+        given = request.headers.get("x-request-id", "")
+        return replace(request, request_id=given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
+
+    def record(self, request: WireRequest, name: str, status: int, seconds: float, detail: str = "") -> None:
+        """One line in the log, which holds no query, no header and no body, and one observation."""
+        milliseconds = round(seconds * 1000, 1)
+        LOG.log(
+            logging.WARNING if status >= 500 and status != 501 else logging.INFO,
+            "request %s %s %s %d %.1f ms%s",
+            request.request_id,
+            request.method if request.method.isalpha() else "?",
+            name or "-",
+            status,
+            milliseconds,
+            f" ({shown(detail)!r})" if detail else "",
+            extra={
+                "request_id": request.request_id,
+                "method_id": name,
+                "status": status,
+                "milliseconds": milliseconds,
+                "detail": detail,
+            },
+        )
+        if self.options.observe is not None:
+            self.options.observe(Observation(name, status, seconds))
+
+    def internal_error(self, request: WireRequest, pretty: bool | None = None) -> WireReply:
+        """The 500 that tells the caller nothing but where to look."""
+        message = f"Internal error. Please try again or contact support. (Code: '{request.request_id}')"
+        return error_reply(InternalError(message), pretty)
+
+    def base_url(self, request: WireRequest) -> str:
+        """
+        What links begin with: the public URL of the settings, else what the client used to reach us.
+
+        :raises BadRequest: there is no Host header, or one that is not a host.
+        """
+        if self.options.public_url:
+            return self.options.public_url.rstrip("/")
+        scheme, host = request.scheme, request.host
+        if self.options.trust_proxy:
+            forwarded = request.headers.get("x-forwarded-proto", "").split(",")[0].strip().lower()
+            scheme = forwarded if forwarded in ("http", "https") else scheme
+            host = request.headers.get("x-forwarded-host", "").split(",")[0].strip() or host
+        if not _HOST.fullmatch(host):
+            raise BadRequest("The Host header is missing or malformed.", location="Host", location_type="header")
+        return f"{scheme}://{host}{request.prefix}"
+
+    def discovery(self, request: WireRequest) -> WireReply:
+        """
+        The discovery document of what is implemented, with this server's URLs.
+
+        :raises BadRequest: the request's Host is malformed.
+        """
+        root_url = self.base_url(request) + "/"
+        reply = self._served_replies.get(root_url)
+        if reply is None:
+            body = self._served.replace(_PLACEHOLDER, root_url).encode()
+            reply = WireReply(200, {"Content-Type": "application/json; charset=UTF-8"}, body)
+            if len(self._served_replies) >= _SERVED_URLS:  # the Host is the client's to choose
+                self._served_replies.clear()
+            self._served_replies[root_url] = reply
+        return reply
+
+    def _route(self, request: WireRequest) -> tuple[Method, Mapping[str, str]]:
+        segments = split_path(request.path)
+        if segments[:2] != ["compute", "v1"]:
+            raise unknown_path(request.path)
+        route = self._router.route(request.method, segments[2:])
+        return route.method, route.path_values
+
+    async def _answer(
+        self, request: WireRequest, method: Method, path_values: Mapping[str, str], query: params.Query
+    ) -> WireReply:
+        standard = params.standard(query)
+        bearer = _bearer(request) or standard.bearer
+        caller = await self._authenticator.authenticate(bearer, request.headers)
+        implementation = self._table.get(method.id)
+        if implementation is None:
+            raise NotImplementedMethod(f"{method.id} is not implemented by this server.")
+        mask = fields.Mask.parse(standard.fields, self.document, method.response) if standard.fields else None
+        arguments = params.parse(method, path_values, query)
+        call = Call(
+            method=method,
+            params=arguments,
+            body=self._body(request, method),
+            caller=caller,
+            links=Links(self.base_url(request), arguments.get("project", "")),
+            request_id=request.request_id,
+            wait_seconds=_wait_seconds(request),
+            document=self.document,
+            tokens=self._tokens,
+        )
+        answer = await implementation(call)
+        if answer is None:
+            return WireReply(204)
+        return json_reply(mask.apply(answer) if mask else answer, pretty=standard.pretty)
+
+    def _body(self, request: WireRequest, method: Method) -> dict[str, Any] | None:
+        if len(request.body) > self.options.max_body_bytes:
+            raise RequestTooLarge(f"The request body is larger than {self.options.max_body_bytes} bytes.")
+        if method.request is None:
+            return None  # Node posts "", libcloud "ignored", others {}: not looked at
+        if not request.body.strip():
+            return self._bodies.read(method, b"{}")
+        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type and content_type != "application/json" and not content_type.endswith("+json"):
+            message = f"Content-Type '{shown(content_type)}' is not supported: send application/json."
+            raise UnsupportedMediaType(message, location="Content-Type", location_type="header")
+        if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            message = "A compressed request body is not supported."
+            raise UnsupportedMediaType(message, location="Content-Encoding", location_type="header")
+        return self._bodies.read(method, request.body)
+
+
+_COMMON_HEADERS: Final = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
+
+
+def error_reply(error: ApiError, pretty: bool | None = None) -> WireReply:
+    """An error as an HTTP reply."""
+    return json_reply(error.reply(), status=error.status, pretty=pretty).with_headers(error.headers)
+
+
+def _pretty(query: params.Query) -> bool | None:
+    """For the errors found before the parameters are read properly."""
+    values = query.get("prettyPrint", [""])
+    return {"true": True, "false": False}.get(values[-1].lower())
+
+
+def _overridden(request: WireRequest) -> WireRequest:
+    """
+    The request that X-HTTP-Method-Override means.
+
+    Source: google-api-python-client sends a GET of more than 2,048 characters as a POST whose body is the query; taken
+    for a POST, a list would be an insert.
+    """
+    path = urlsplit(request.path).path if "://" in request.path[:8] else request.path
+    request = replace(request, path=path)
+    verb = request.headers.get("x-http-method-override", "").strip().upper()
+    if not verb or request.method != "POST":
+        return request
+    if verb not in _OVERRIDES:
+        raise BadRequest("X-HTTP-Method-Override has to be GET, PUT, PATCH, POST or DELETE.")
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != _FORM:
+        return replace(request, method=verb)
+    try:
+        form = request.body.decode("ascii")
+    except UnicodeDecodeError as exc:
+        raise BadRequest("A form-encoded body has to be ASCII.") from exc
+    query = f"{request.query}&{form}" if request.query and form else request.query or form
+    return replace(request, method=verb, query=query, body=b"")
+
+
+def _bearer(request: WireRequest) -> str | None:
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    match = _BEARER.fullmatch(header.strip())
+    if match is None:
+        raise InvalidCredentials("Invalid Credentials: the Authorization header has to be 'Bearer <token>'.")
+    return match[1]
+
+
+def _wait_seconds(request: WireRequest) -> float | None:
+    """Source: RFC 7240 `Prefer: wait=N`, N in seconds."""
+    match = _WAIT.search(request.headers.get("prefer", ""))
+    return min(float(match[1]), _LONGEST_WAIT_SECONDS) if match else None
