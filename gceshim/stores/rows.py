@@ -1,0 +1,152 @@
+"""The tables of the sqlite store, and how records become their rows and come back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from gceshim.stores.base import EPOCH, CredentialRecord, DocumentRecord, OperationRecord, TokenRecord
+
+MIGRATIONS: Final = (
+    (
+        """
+        CREATE TABLE operations (
+            name TEXT PRIMARY KEY, id INTEGER NOT NULL UNIQUE, owner TEXT NOT NULL, scope_kind TEXT NOT NULL,
+            scope TEXT NOT NULL, request_id TEXT NOT NULL, inserted INTEGER NOT NULL, done INTEGER NOT NULL,
+            lease_holder TEXT NOT NULL, lease_until INTEGER NOT NULL, expires INTEGER, body TEXT NOT NULL,
+            version INTEGER NOT NULL
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX operations_owner ON operations (owner, name)",
+        "CREATE UNIQUE INDEX operations_request ON operations (owner, request_id) WHERE request_id != ''",
+        "CREATE INDEX operations_lease ON operations (lease_until) WHERE done = 0",
+        "CREATE INDEX operations_expires ON operations (expires) WHERE expires IS NOT NULL",
+        """
+        CREATE TABLE credentials (
+            subject TEXT PRIMARY KEY, created INTEGER NOT NULL, key_id TEXT NOT NULL, sealed BLOB NOT NULL,
+            body TEXT NOT NULL, version INTEGER NOT NULL
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE tokens (
+            digest TEXT PRIMARY KEY, subject TEXT NOT NULL, kind TEXT NOT NULL, issued INTEGER NOT NULL,
+            expires INTEGER NOT NULL, body TEXT NOT NULL
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX tokens_subject ON tokens (subject)",
+        "CREATE INDEX tokens_expires ON tokens (expires)",
+        """
+        CREATE TABLE documents (
+            owner TEXT NOT NULL, collection TEXT NOT NULL, name TEXT NOT NULL, updated INTEGER NOT NULL,
+            body TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (owner, collection, name)
+        ) WITHOUT ROWID
+        """,
+    ),
+)
+
+Row = tuple[Any, ...]
+
+OPERATION: Final = (
+    "name, id, owner, scope_kind, scope, request_id, inserted, done, lease_holder, lease_until, expires, body, version"
+)
+CREDENTIAL: Final = "subject, created, key_id, sealed, body, version"
+TOKEN: Final = "digest, subject, kind, issued, expires, body"  # noqa: S105  column names
+DOCUMENT: Final = "owner, collection, name, updated, body, version"
+
+
+def to_ms(time: datetime) -> int:
+    return (time - EPOCH) // timedelta(milliseconds=1)
+
+
+def from_ms(milliseconds: int) -> datetime:
+    return EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def to_json(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def operation_row(record: OperationRecord) -> Row:
+    return (
+        record.name,
+        record.id,
+        record.owner,
+        record.scope_kind,
+        record.scope,
+        record.request_id,
+        to_ms(record.inserted),
+        record.done,
+        record.lease_holder,
+        to_ms(record.lease_until),
+        None if record.expires is None else to_ms(record.expires),
+        to_json(record.body),
+        record.version,
+    )
+
+
+def to_operation(row: Row) -> OperationRecord:
+    return OperationRecord(
+        name=row[0],
+        id=row[1],
+        owner=row[2],
+        scope_kind=row[3],
+        scope=row[4],
+        request_id=row[5],
+        inserted=from_ms(row[6]),
+        done=bool(row[7]),
+        lease_holder=row[8],
+        lease_until=from_ms(row[9]),
+        expires=None if row[10] is None else from_ms(row[10]),
+        body=json.loads(row[11]),
+        version=row[12],
+    )
+
+
+def credential_row(record: CredentialRecord) -> Row:
+    return (
+        record.subject,
+        to_ms(record.created),
+        record.key_id,
+        record.sealed,
+        to_json(record.body),
+        record.version,
+    )
+
+
+def to_credential(row: Row) -> CredentialRecord:
+    subject, created, key_id, sealed, body, version = row
+    return CredentialRecord(subject, from_ms(created), key_id, sealed, json.loads(body), version)
+
+
+def token_row(record: TokenRecord) -> Row:
+    return (
+        record.digest,
+        record.subject,
+        record.kind,
+        to_ms(record.issued),
+        to_ms(record.expires),
+        to_json(record.body),
+    )
+
+
+def to_token(row: Row) -> TokenRecord:
+    digest, subject, kind, issued, expires, body = row
+    return TokenRecord(digest, subject, kind, from_ms(issued), from_ms(expires), json.loads(body))
+
+
+def document_row(record: DocumentRecord) -> Row:
+    return (
+        record.owner,
+        record.collection,
+        record.name,
+        to_ms(record.updated),
+        to_json(record.body),
+        record.version,
+    )
+
+
+def to_document(row: Row) -> DocumentRecord:
+    owner, collection, name, updated, body, version = row
+    return DocumentRecord(owner, collection, name, from_ms(updated), json.loads(body), version)
