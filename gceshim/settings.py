@@ -105,10 +105,17 @@ class ServerSettings(_Section):
         "Believe `X-Forwarded-For`, `-Proto` and `-Host`. Only behind a proxy that sets them itself.",
     )
     max_body_bytes: int = _row(
-        4 * 1024 * 1024,
+        1024 * 1024,
         "Longest request body accepted, in bytes; a longer one is answered 413.",
         minimum=1024,
         maximum=1024**3,
+    )
+    request_timeout_seconds: float = _row(
+        180.0,
+        "Longest time for one request; then it is answered 504. Longer than the 120 seconds that clients may wait "
+        "for an operation.",
+        minimum=121,
+        maximum=3600,
     )
     tls_certificate: str = _row("", "PEM file with the certificate chain; empty: plain HTTP.", path=True)
     tls_key: str = _row("", "PEM file with the private key of the certificate.", path=True)

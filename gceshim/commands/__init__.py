@@ -1,0 +1,1 @@
+"""The commands of `gceshim`, a module each: `configure(parser)` and `run(args, environ) -> exit status`."""

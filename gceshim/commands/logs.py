@@ -1,0 +1,79 @@
+"""Log records as lines for people or as JSON, with request ids and without secrets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
+
+from gceshim.settings import LogSettings
+
+_OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+_SECRETS: Final = re.compile(
+    r"""(?ix)
+    (?P<name> (?:api_?key|secret_?key|signature|access_token|refresh_token|token|password|client_secret|assertion)
+              ["']? \s* [=:] \s* ["']?
+            | bearer \s+ )
+    [^\s&"',;}]+
+    """
+)
+
+
+def masked(text: str) -> str:
+    """The text with the values of what looks like a key, a signature, a token or a password taken out."""
+    return _SECRETS.sub(r"\g<name>***", text)
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-01-31T12:00:00.000Z INFO gceshim.protocol: message [request-id]`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        request_id = getattr(record, "request_id", "")
+        message = record.getMessage()
+        known = f" [{request_id}]" if request_id and request_id not in message else ""
+        line = f"{_time(record)} {record.levelname} {record.name}: {message}{known}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return masked(line)
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: time, level, logger, message, and what the record carries beside (`request_id`, ...)."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        shown: dict[str, Any] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": masked(record.getMessage()),
+        }
+        for name, value in vars(record).items():
+            if name not in _OWN:
+                shown[name] = masked(value) if isinstance(value, str) else value
+        if record.exc_info:
+            shown["exception"] = masked(self.formatException(record.exc_info))
+        return json.dumps(shown, default=str, ensure_ascii=False)
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def set_up(settings: LogSettings, stream: TextIO | None = None) -> None:
+    """
+    Send log records of this process to `stream` (standard error).
+
+    Our own at the level of the settings; those of libraries at WARNING or above, as some log whole URLs, signed ones
+    too, below that.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("gceshim").setLevel(settings.level.upper())
