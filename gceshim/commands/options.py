@@ -1,0 +1,50 @@
+"""Arguments that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from gceshim.settings import Settings
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """`--config`, for commands that read the server's settings."""
+    parser.add_argument(
+        "--config", metavar="FILE", help="settings, TOML (default: $GCESHIM_CONFIG, else none: all at their defaults)"
+    )
+
+
+def add_listening(parser: argparse.ArgumentParser, default_port: int | None = None) -> None:
+    """`--port` and `--address`."""
+    shown = f" (default: {default_port})" if default_port else ""
+    parser.add_argument(
+        "--port", type=port, metavar="N", default=default_port, help=f"port to listen on; 0 takes a free one{shown}"
+    )
+    parser.add_argument("--address", metavar="A", help="address to listen on (default: 127.0.0.1)")
+
+
+def port(text: str) -> int:
+    """The type of a port argument."""
+    number = int(text) if text.isascii() and text.isdigit() else -1
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
+    return number
+
+
+def load_settings(
+    args: argparse.Namespace, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """
+    The settings that `--config`, the environment and `overrides` make.
+
+    :raises SettingsError: one of them is wrong.
+    """
+    return Settings.load(config_path(args, environ) or None, environ, overrides)
+
+
+def config_path(args: argparse.Namespace, environ: Mapping[str, str]) -> str:
+    """The settings file in use, "" for none."""
+    chosen: str = args.config or environ.get("GCESHIM_CONFIG", "")
+    return chosen
