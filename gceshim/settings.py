@@ -92,7 +92,7 @@ class _Section:
 
 
 @dataclass(frozen=True, repr=False)
-class ServerSettings(_Section):
+class ServerSection(_Section):
     address: str = _row("127.0.0.1", "Address to listen on; `0.0.0.0` or `::` for all.")
     port: int = _row(8787, "TCP port to listen on; 0 takes a free one.", minimum=0, maximum=65535)
     public_url: str = _row(
@@ -125,7 +125,7 @@ class ServerSettings(_Section):
 
 
 @dataclass(frozen=True, repr=False)
-class StoreSettings(_Section):
+class StoreSection(_Section):
     path: str = _row(
         "",
         "File of the embedded store (tokens, encrypted credentials, operations). Empty: "
@@ -135,7 +135,7 @@ class StoreSettings(_Section):
 
 
 @dataclass(frozen=True, repr=False)
-class AuthSettings(_Section):
+class AuthSection(_Section):
     master_key: str = _row(
         "",
         "Key that encrypts stored credentials and signs tokens, any text of 16 characters or more. Empty: the key "
@@ -154,7 +154,7 @@ class AuthSettings(_Section):
 
 
 @dataclass(frozen=True, repr=False)
-class OperationsSettings(_Section):
+class OperationsSection(_Section):
     linger_seconds: float = _row(
         0.0,
         "How long a mutation waits to be answered with a finished operation. For clients that cannot follow an "
@@ -162,15 +162,29 @@ class OperationsSettings(_Section):
         minimum=0,
         maximum=120,
     )
-    poll_min_seconds: float = _row(
-        0.5, "Shortest pause between two looks at the jobs of one tenant.", minimum=0.01, maximum=60
-    )
+    poll_min_seconds: float = _row(0.05, "Shortest pause between two looks at a backend job.", minimum=0.01, maximum=60)
     poll_max_seconds: float = _row(
-        5.0, "Longest pause between two looks at the jobs of one tenant.", minimum=0.01, maximum=600
+        2.0,
+        "Longest pause between two looks at a backend job; the pause grows with its age.",
+        minimum=0.01,
+        maximum=600,
+    )
+    poll_few_jobs: int = _row(
+        4,
+        "Up to so many pending jobs of a tenant are asked about one by one; more are found by one list of what is "
+        "pending.",
+        minimum=0,
+        maximum=1000,
+    )
+    job_seconds: float = _row(
+        6 * 3600.0, "How long a backend job may be pending before its operation fails.", minimum=1, maximum=30 * 86400
+    )
+    unavailable_seconds: float = _row(
+        1800.0, "How long a backend that does not answer is tried before an operation fails.", minimum=1, maximum=86400
     )
     lease_seconds: float = _row(
-        30.0,
-        "How long a server that went silent keeps its operations before another server takes them over.",
+        20.0,
+        "How long after its last sign of life a server loses its operations to another.",
         minimum=1,
         maximum=3600,
     )
@@ -178,7 +192,7 @@ class OperationsSettings(_Section):
 
 
 @dataclass(frozen=True, repr=False)
-class DriverSettings(_Section):
+class DriverSection(_Section):
     name: str = _row("cloudstack", "Entry point of the namespace `gceshim.drivers` that reaches the backend.")
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """`[driver.<name>]` tables as read; each driver checks its own."""
@@ -194,7 +208,7 @@ class DriverSettings(_Section):
 
 
 @dataclass(frozen=True, repr=False)
-class LogSettings(_Section):
+class LogSection(_Section):
     level: str = _row("info", "Least severity that is logged.", choices=("debug", "info", "warning", "error"))
     format: str = _row("text", "`text` for people, `json` for one object a line.", choices=("text", "json"))
 
@@ -203,12 +217,12 @@ class LogSettings(_Section):
 class Settings:
     """All settings of one server. Built once, handed on as an argument; prints without secrets."""
 
-    server: ServerSettings = field(default_factory=ServerSettings)
-    store: StoreSettings = field(default_factory=StoreSettings)
-    auth: AuthSettings = field(default_factory=AuthSettings)
-    operations: OperationsSettings = field(default_factory=OperationsSettings)
-    driver: DriverSettings = field(default_factory=DriverSettings)
-    log: LogSettings = field(default_factory=LogSettings)
+    server: ServerSection = field(default_factory=ServerSection)
+    store: StoreSection = field(default_factory=StoreSection)
+    auth: AuthSection = field(default_factory=AuthSection)
+    operations: OperationsSection = field(default_factory=OperationsSection)
+    driver: DriverSection = field(default_factory=DriverSection)
+    log: LogSection = field(default_factory=LogSection)
 
     @classmethod
     def load(
@@ -383,7 +397,7 @@ def _check_together(values: dict[str, Any]) -> None:
         raise SettingsError("auth.master_key must have 16 characters or more")
     if not values.get("auth.master_key_file"):
         values["auth.master_key_file"] = str(Path(values["store.path"]).with_name("master.key"))
-    pause = OperationsSettings(**_named("operations", values))
+    pause = OperationsSection(**_named("operations", values))
     if pause.poll_min_seconds > pause.poll_max_seconds:
         raise SettingsError("operations.poll_min_seconds must not be more than operations.poll_max_seconds")
     if url := values.get("server.public_url"):
@@ -411,4 +425,4 @@ def _named(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _section(name: str, kind: Any, values: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> Any:
     chosen = _named(name, values)
-    return kind(**chosen, tables=tables) if kind is DriverSettings else kind(**chosen)
+    return kind(**chosen, tables=tables) if kind is DriverSection else kind(**chosen)

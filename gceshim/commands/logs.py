@@ -9,7 +9,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
-from gceshim.settings import LogSettings
+from gceshim.settings import LogSection
 
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -64,7 +64,7 @@ def _time(record: logging.LogRecord) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def set_up(settings: LogSettings, stream: TextIO | None = None) -> None:
+def set_up(settings: LogSection, stream: TextIO | None = None) -> None:
     """
     Send log records of this process to `stream` (standard error).
 

@@ -25,7 +25,7 @@ from tornado.httputil import (
 )
 
 from gceshim.commands.errors import CommandError
-from gceshim.settings import ServerSettings, SettingsError
+from gceshim.settings import ServerSection, SettingsError
 
 LOG = logging.getLogger("gceshim.server")
 
@@ -35,7 +35,7 @@ _IDLE_SECONDS: Final = 75.0
 class Listening:
     """A bound server. `url` is how a client on this machine reaches it."""
 
-    def __init__(self, application: tornado.web.Application, settings: ServerSettings) -> None:
+    def __init__(self, application: tornado.web.Application, settings: ServerSection) -> None:
         """
         Bind and begin to serve.
 
@@ -118,7 +118,7 @@ class _Marked(HTTPMessageDelegate):
         self._inner.on_connection_close()
 
 
-def tls_context(settings: ServerSettings) -> ssl.SSLContext | None:
+def tls_context(settings: ServerSection) -> ssl.SSLContext | None:
     """
     The TLS side of the settings; None for plain HTTP.
 
@@ -134,7 +134,7 @@ def tls_context(settings: ServerSettings) -> ssl.SSLContext | None:
     return context
 
 
-def _bind(settings: ServerSettings) -> list[socket.socket]:
+def _bind(settings: ServerSection) -> list[socket.socket]:
     try:
         return tornado.netutil.bind_sockets(settings.port, settings.address)
     except socket.gaierror as exc:
@@ -161,7 +161,7 @@ def is_loopback(address: str) -> bool:
         return address == "localhost"
 
 
-def warn_when_open(settings: ServerSettings) -> None:
+def warn_when_open(settings: ServerSection) -> None:
     """Tokens on plain HTTP can be read on their way, by anyone: that is worth loud words."""
     if settings.tls_certificate or is_loopback(settings.address):
         return

@@ -18,7 +18,7 @@ from typing import Final
 
 from gceshim.commands.options import add_listening
 from gceshim.commands.server import Listening, until_signalled, warn_when_open
-from gceshim.settings import ServerSettings, SettingsError
+from gceshim.settings import ServerSection, SettingsError
 from gceshim.simulator import Simulator, SimulatorSettings, SimulatorSettingsError
 from gceshim.simulator.entities import User
 from gceshim.simulator.server import API_PATH
@@ -53,7 +53,7 @@ def load(path: str | None) -> SimulatorSettings:
 
 async def _serve(settings: SimulatorSettings, args: argparse.Namespace) -> None:
     simulator = Simulator(settings)
-    server = ServerSettings(address=args.address or "127.0.0.1", port=args.port, shutdown_seconds=1.0)
+    server = ServerSection(address=args.address or "127.0.0.1", port=args.port, shutdown_seconds=1.0)
     warn_when_open(server)
     listening = Listening(simulator.application(), server)
     try:
