@@ -2,7 +2,7 @@
 The driver interface: small capabilities, each an abstract class of coroutines.
 
 A driver is a subclass of `Driver` named by an entry point of the namespace `gceshim.drivers`. It sets the
-capabilities that it has; one that it lacks stays None, and the methods that need it are answered 501 and left out
+capabilities that it has; one that it lacks is not set, and the methods that need it are answered 501 and left out
 of the served discovery document. Drivers speak `gceshim.model` and raise `gceshim.drivers.errors`, nothing else.
 
 Reads take a `Tenant`; mutations take `Steps`, which carries the tenant, journals each backend call and waits for
@@ -380,8 +380,8 @@ class Driver(abc.ABC):
     """
     A way to a backend. Built once per server from its own settings; closed when the server stops.
 
-    Capabilities are class-wide facts (`capabilities` lists the attributes that are not None) so that the served
-    methods are known before any call.
+    A capability that it lacks is an attribute that is not set; which it has is known before any call. `jobs` and
+    `identity` every driver has.
     """
 
     CAPABILITIES: ClassVar[tuple[str, ...]] = (
@@ -395,14 +395,14 @@ class Driver(abc.ABC):
         "instances",
     )
 
-    jobs: Jobs | None = None
+    jobs: Jobs
     identity: Identity
-    projects: Projects | None = None
-    locations: Locations | None = None
-    catalog: Catalog | None = None
-    images: Images | None = None
-    networks: Networks | None = None
-    instances: Instances | None = None
+    projects: Projects
+    locations: Locations
+    catalog: Catalog
+    images: Images
+    networks: Networks
+    instances: Instances
 
     @classmethod
     @abc.abstractmethod

@@ -2,7 +2,7 @@
 What a driver may raise, and nothing else.
 
     DriverError
-      NotFound  AlreadyExists  Invalid  InUse  NotReady  Forbidden  Unauthenticated  QuotaExceeded
+      NotFound  AlreadyExists  Invalid  InUse  NotReady  Changed  Forbidden  Unauthenticated  QuotaExceeded
       CapacityExhausted  Unsupported  Unavailable  Timeout  Failed
 """
 
@@ -48,6 +48,10 @@ class NotReady(DriverError):
     """The object is in a state that does not allow this now."""
 
 
+class Changed(DriverError):
+    """Someone else has changed the object since the caller read it."""
+
+
 class Forbidden(DriverError):
     """The backend's access control refuses."""
 
@@ -88,6 +92,7 @@ BY_NAME = {
         Invalid,
         InUse,
         NotReady,
+        Changed,
         Forbidden,
         Unauthenticated,
         QuotaExceeded,

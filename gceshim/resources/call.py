@@ -1,0 +1,59 @@
+"""A call as a resource method sees it: the wire's call, and on whose behalf and where it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gceshim.model import Tenant
+from gceshim.protocol.call import Call as WireCall
+from gceshim.protocol.links import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`zone` and `region` are the names of the location in the path, however the caller wrote it; "" without one."""
+
+    wire: WireCall
+    tenant: Tenant
+    zone: str = ""
+    region: str = ""
+
+    @property
+    def name(self) -> str:
+        """The resource named last in the path: a name or a numeric id."""
+        return self.wire.resource_name
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The checked body; {} where there is none."""
+        return self.wire.body or {}
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Path and query parameters, typed."""
+        return self.wire.params
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """The path of the call's scope within the project: `("zones", "z")`, `("regions", "r")` or `("global",)`."""
+        if self.zone:
+            return ("zones", self.zone)
+        return ("regions", self.region) if self.region else ("global",)
+
+    def url(self, *segments: str) -> str:
+        """The absolute link of something in the project: `call.url("zones", "z")`."""
+        return self.wire.links.url(*segments)
+
+    def path(self, *segments: str) -> str:
+        """The same without host: `projects/p/zones/z`."""
+        return self.wire.links.path(*segments)
+
+    def reference(self, collection: str, text: str, field: str) -> Reference:
+        """
+        What a field of the body, `resource.machineType` for instance, refers to.
+
+        :raises Invalid: the text is no reference to a resource of the collection.
+        """
+        return Reference.parse(text, collection, field=f"resource.{field}")

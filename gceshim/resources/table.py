@@ -1,0 +1,43 @@
+"""Which collections there are, and the table of methods that a driver's capabilities make possible."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from gceshim.protocol.call import Call
+from gceshim.resources.base import Body, Collection, Services
+from gceshim.resources.images import ImageFamilyViews, Images
+from gceshim.resources.instances import Instances
+from gceshim.resources.machine_types import MachineTypes
+from gceshim.resources.networks import Networks
+from gceshim.resources.operations import GlobalOperations, RegionOperations, ZoneOperations
+from gceshim.resources.projects import Projects
+from gceshim.resources.regions import Regions
+from gceshim.resources.subnetworks import Subnetworks
+from gceshim.resources.zones import Zones
+
+COLLECTIONS: Final[tuple[type[Collection], ...]] = (
+    GlobalOperations,
+    ImageFamilyViews,
+    Images,
+    Instances,
+    MachineTypes,
+    Networks,
+    Projects,
+    RegionOperations,
+    Regions,
+    Subnetworks,
+    ZoneOperations,
+    Zones,
+)
+
+
+def method_table(services: Services) -> Mapping[str, Callable[[Call], Awaitable[Body | None]]]:
+    """Method id to coroutine, for the collections whose needs the driver meets; workflows are registered on the way."""
+    capabilities = services.driver.capabilities()
+    table: dict[str, Callable[[Call], Awaitable[Body | None]]] = {}
+    for collection in COLLECTIONS:
+        if capabilities.issuperset(collection.needs):
+            table.update(collection(services).table())
+    return table
