@@ -17,7 +17,6 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from gceshim.protocol import fields, params
 from gceshim.protocol.call import Authenticator, Call
@@ -259,7 +258,7 @@ class Service:
         return json_reply(mask.apply(answer) if mask else answer, pretty=standard.pretty)
 
     def _body(self, request: WireRequest, method: Method) -> dict[str, Any] | None:
-        if len(request.body) > self.options.max_body_bytes:
+        if request.truncated or len(request.body) > self.options.max_body_bytes:
             raise RequestTooLarge(f"The request body is larger than {self.options.max_body_bytes} bytes.")
         if method.request is None:
             return None  # Node posts "", libcloud "ignored", others {}: not looked at
@@ -296,8 +295,6 @@ def _overridden(request: WireRequest) -> WireRequest:
     Source: google-api-python-client sends a GET of more than 2,048 characters as a POST whose body is the query; taken
     for a POST, a list would be an insert.
     """
-    path = urlsplit(request.path).path if "://" in request.path[:8] else request.path
-    request = replace(request, path=path)
     verb = request.headers.get("x-http-method-override", "").strip().upper()
     if not verb or request.method != "POST":
         return request

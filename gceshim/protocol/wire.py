@@ -19,6 +19,7 @@ class WireRequest:
     :param path: still percent-encoded, from the first slash, without query and without the prefix.
     :param headers: names in lower case.
     :param prefix: where the handlers are mounted: "" or `/gce`; part of every link.
+    :param truncated: the body was over the limit, and `body` is empty.
     :param remote: the address that the connection comes from.
     """
 
@@ -32,6 +33,7 @@ class WireRequest:
     prefix: str = ""
     remote: str = ""
     request_id: str = ""
+    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

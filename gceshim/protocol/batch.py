@@ -1,0 +1,180 @@
+"""
+Batch: many requests in one multipart/mixed body, answered in one.
+
+Source: "Batching requests" of Google's API pages; the two parsers that read the answer (apitools in gcloud, and
+google-api-python-client) insist on what `_part` writes: a Content-ID echoed byte for byte behind `response-`, three
+tokens in the status line, and inner headers that end in CRLF.
+"""
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from http.client import responses
+from typing import Final
+from urllib.parse import urlsplit
+
+from gceshim.protocol.errors import ApiError, BadRequest, MethodNotAllowed, RequestTooLarge, UnsupportedMediaType
+from gceshim.protocol.service import Service, error_reply
+from gceshim.protocol.wire import WireReply, WireRequest, compressed
+
+MOST_PARTS: Final = 1_000
+_BLANK_LINE: Final = re.compile(rb"\r?\n[ \t]*\r?\n|\A\r?\n")
+_REQUEST_LINE: Final = re.compile(r"([A-Za-z]{1,20}) (\S{1,16384})(?: HTTP/\d(?:\.\d)?)?\s*")
+_BOUNDARY: Final = re.compile(r';\s*boundary=(?:"([^"\x00-\x1f]{1,200})"|([^\s;",]{1,200}))', re.IGNORECASE)
+_HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+_CONTENT_ID: Final = re.compile(r"[\x20-\x7e\x80-\xff]{1,1000}")
+# Each inner request has these for itself; every other header of the outer request holds for all of them.
+_NOT_INHERITED: Final = frozenset(
+    {"accept-encoding", "connection", "host", "prefer", "transfer-encoding", "x-http-method-override", "x-request-id"}
+)
+
+
+async def handle_batch(service: Service, request: WireRequest) -> WireReply:
+    """
+    Answer a batch request: 200 with an answer for each part, or one error when the envelope itself is at fault.
+
+    The parts run at the same time, as some of them may wait for operations, up to the options' `batch_concurrency`.
+    """
+    started = time.monotonic()
+    request = service.identified(request)
+    try:
+        parts = _parts(service, request)
+    except ApiError as exc:
+        reply, detail = error_reply(exc), exc.detail
+    else:
+        slots = asyncio.Semaphore(service.options.batch_concurrency)
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(_answer(service, request, index, part, slots)) for index, part in enumerate(parts)
+            ]
+        reply, detail = _envelope([task.result() for task in tasks]), ""
+    service.record(request, "batch", reply.status, time.monotonic() - started, detail)
+    accept_encoding = request.headers.get("accept-encoding", "")
+    return compressed(reply, accept_encoding, service.options.gzip_min_bytes).with_headers(
+        {"X-Request-Id": request.request_id, "Cache-Control": "private, no-store"}
+    )
+
+
+def _parts(service: Service, request: WireRequest) -> list[bytes]:
+    """
+    The parts of the body, none of them looked into.
+
+    :raises ApiError: the envelope is at fault.
+    """
+    if request.method != "POST":
+        raise MethodNotAllowed("A batch is sent by POST.", headers={"Allow": "POST"})
+    if request.truncated or len(request.body) > service.options.batch_max_bytes:
+        raise RequestTooLarge(f"The batch is larger than {service.options.batch_max_bytes} bytes.")
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != "multipart/mixed":
+        raise UnsupportedMediaType("A batch has to be sent as multipart/mixed.", location="Content-Type")
+    match = _BOUNDARY.search(content_type)
+    if match is None:
+        raise BadRequest("The Content-Type of the batch has no boundary.")
+    parts = []
+    for part in _split(request.body, (match[1] or match[2]).encode("latin-1", "replace")):
+        parts.append(part)
+        if len(parts) > MOST_PARTS:
+            raise BadRequest(f"The batch has more than {MOST_PARTS} parts.")
+    if not parts:
+        raise BadRequest("The batch has no parts, or its boundary is not the one in its Content-Type.")
+    return parts
+
+
+def _split(body: bytes, boundary: bytes) -> Iterator[bytes]:
+    """What stands between the delimiter lines; a missing last one is forgiven."""
+    delimiter = re.compile(rb"(?:\A|\r?\n)--" + re.escape(boundary) + rb"(--)?[ \t]*(?=\r?\n|\Z)")
+    start = None
+    for match in delimiter.finditer(body):
+        if start is not None:
+            yield body[start : match.start()]
+        start = match.end()
+        if match[1]:
+            return
+    if start is not None:
+        yield body[start:]
+
+
+async def _answer(service: Service, outer: WireRequest, index: int, part: bytes, slots: asyncio.Semaphore) -> bytes:
+    content_id = ""
+    try:
+        headers, content = _headers(part.lstrip(b"\r\n"))
+        content_id = headers.get("content-id", "")
+        if content_id and not _CONTENT_ID.fullmatch(content_id):
+            content_id = ""
+            raise BadRequest("The Content-ID of the part is malformed.")
+        inner = _inner_request(outer, index, content)
+    except ApiError as exc:
+        return _part(content_id, error_reply(exc))
+    async with slots:
+        return _part(content_id, await service.handle(inner))
+
+
+def _inner_request(outer: WireRequest, index: int, content: bytes) -> WireRequest:
+    line, _, rest = content.lstrip(b"\r\n").partition(b"\n")
+    match = _REQUEST_LINE.fullmatch(line.decode("latin-1"))
+    if match is None:
+        raise BadRequest("The part does not begin with a request line, such as 'GET /compute/v1/... HTTP/1.1'.")
+    headers, body = _headers(rest)
+    try:
+        url = urlsplit(match[2])
+    except ValueError as exc:
+        raise BadRequest("The request line of the part has a malformed URL.") from exc
+    path = "/" + url.path.lstrip("/")
+    if outer.prefix and path.startswith(outer.prefix + "/"):
+        path = path[len(outer.prefix) :]
+    if path.startswith("/batch"):
+        raise BadRequest("A batch cannot hold another batch.")
+    inherited = {
+        name: value
+        for name, value in outer.headers.items()
+        if name not in _NOT_INHERITED and not name.startswith("content-")
+    }
+    headers.pop("accept-encoding", None)  # the batch is compressed as a whole
+    return replace(
+        outer,
+        method=match[1].upper(),
+        path=path,
+        query=url.query,
+        headers=inherited | headers,
+        body=body.rstrip(b"\r\n"),
+        request_id=f"{outer.request_id}-{index}",
+    )
+
+
+def _headers(text: bytes) -> tuple[dict[str, str], bytes]:
+    """The header lines at the start of a text, names in lower case, and what follows the empty line."""
+    end = _BLANK_LINE.search(text)
+    head, body = (text[: end.start()], text[end.end() :]) if end else (text, b"")
+    headers: dict[str, str] = {}
+    lines = re.sub(r"\r?\n[ \t]+", " ", head.decode("latin-1")).split("\n")
+    for line in lines:
+        if not line.strip():
+            continue
+        match = _HEADER.fullmatch(line.rstrip("\r"))
+        if match is None:
+            raise BadRequest("A header of the part is malformed.")
+        headers[match[1].lower()] = match[2].strip(" \t")
+    return headers, body
+
+
+def _part(content_id: str, reply: WireReply) -> bytes:
+    """One answer; the lines end in CRLF, as google-api-python-client needs it."""
+    lines = ["Content-Type: application/http"]
+    if content_id:
+        bracket = "<" if content_id.startswith("<") else ""
+        lines.append(f"Content-ID: {bracket}response-{content_id.removeprefix('<')}")
+    lines += ["", f"HTTP/1.1 {reply.status} {responses.get(reply.status, 'Unknown')}"]
+    lines += [f"{name}: {value}" for name, value in reply.headers.items()]
+    lines += [f"Content-Length: {len(reply.body)}", "", ""]
+    return "\r\n".join(lines).encode("latin-1", "replace") + reply.body
+
+
+def _envelope(parts: Sequence[bytes]) -> WireReply:
+    boundary = f"batch_{uuid.uuid4().hex}"
+    delimiter = f"--{boundary}".encode()
+    body = b"".join(delimiter + b"\r\n" + part + b"\r\n" for part in parts) + delimiter + b"--\r\n"
+    return WireReply(200, {"Content-Type": f'multipart/mixed; boundary="{boundary}"'}, body)

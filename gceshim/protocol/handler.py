@@ -1,0 +1,169 @@
+"""
+The Tornado side: reads a request off the connection and writes the answer.
+
+    tornado.web.Application([*handlers(service, prefix="/gce"), (r"/mine", MyHandler)])
+"""
+
+import logging
+from collections.abc import Awaitable
+from typing import Any, Final
+
+from tornado import httputil, routing, web
+from tornado.http1connection import HTTP1Connection
+
+from gceshim.protocol.dispatch import ROOTS, dispatch, is_batch
+from gceshim.protocol.errors import ApiError, BadRequest, InternalError, MethodNotAllowed, RequestTooLarge
+from gceshim.protocol.service import Service, error_reply
+from gceshim.protocol.wire import WireReply, WireRequest
+
+LOG = logging.getLogger("gceshim.protocol")
+
+# A body that is too large is read to its end and dropped, as a client that is still sending might not see the answer.
+# From this size on it is refused at once, and the connection closed.
+_DRAINED_BYTES: Final = 64 * 1024 * 1024
+_BODY_TIMEOUT_SECONDS: Final = 60
+
+
+def handlers(service: Service, prefix: str = "", *, fallback: bool = False) -> list[routing.Rule]:
+    """
+    The rules that put the API into a Tornado application, under `prefix` ("" or `/some/path`).
+
+    :param fallback: answer every other path under the prefix too, with a 404 in GCE's form; for an application
+        that has nothing else there.
+    """
+    prefix = "/" + prefix.strip("/") if prefix.strip("/") else ""
+    return [routing.Rule(Mounted(prefix, fallback=fallback), ApiRouter(service, prefix))]
+
+
+class Mounted(routing.Matcher):
+    """Matches the paths of the API under a prefix, by whole segments."""
+
+    def __init__(self, prefix: str, *, fallback: bool) -> None:
+        self._prefix = prefix
+        self._fallback = fallback
+
+    def match(self, request: httputil.HTTPServerRequest) -> dict[str, Any] | None:
+        """An empty dict for a path that is ours, None for any other."""
+        path = _below(request.path, self._prefix)
+        if path is None:
+            return None
+        first = next((part for part in path.split("/") if part), "")
+        return {} if self._fallback or first.replace("%24", "$") in ROOTS else None
+
+
+class ApiRouter(routing.Router):
+    """
+    Gives each request an `ApiHandler`. Holds an application of its own, so that two of these, or one inside an
+    embedder's application with settings of its own, do not meet.
+    """
+
+    def __init__(self, service: Service, prefix: str = "") -> None:
+        self._arguments = {"service": service, "prefix": prefix}
+        self._application = web.Application(log_function=_no_access_log)
+
+    def find_handler(self, request: httputil.HTTPServerRequest, **kwargs: Any) -> httputil.HTTPMessageDelegate | None:
+        """The delegate that reads the request and answers it."""
+        return self._application.get_handler_delegate(request, ApiHandler, self._arguments)
+
+
+@web.stream_request_body
+class ApiHandler(web.RequestHandler):
+    """Any request to the API."""
+
+    def initialize(self, service: Service, prefix: str) -> None:
+        """Called by Tornado with what the router holds."""
+        self._service = service
+        self._prefix = prefix
+        self._chunks: list[bytes] = []
+        self._received_bytes = 0
+        options = service.options
+        batch = is_batch(_below(self.request.path, prefix) or "")
+        self._limit_bytes = options.batch_max_bytes if batch else options.max_body_bytes
+
+    def set_default_headers(self) -> None:
+        """Tornado names itself and its version here."""
+        self.set_header("Server", "gceshim")
+
+    def compute_etag(self) -> str | None:
+        """None: no client of GCE asks for one, and it would hash every answer."""
+        return None
+
+    def prepare(self) -> None:
+        """Before the body is read: bounds its size and the time it may take."""
+        connection = self.request.connection
+        if isinstance(connection, HTTP1Connection):
+            connection.set_body_timeout(_BODY_TIMEOUT_SECONDS)
+            connection.set_max_body_size(_DRAINED_BYTES)
+        length = self.request.headers.get("Content-Length", "")
+        if length.isdecimal() and (len(length) > 15 or int(length) > _DRAINED_BYTES):
+            self._refuse(RequestTooLarge(f"The request body is larger than {self._limit_bytes} bytes."))
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        """Keeps what is within the limit."""
+        self._received_bytes += len(chunk)
+        if self._received_bytes <= self._limit_bytes:
+            self._chunks.append(chunk)
+        else:
+            self._chunks.clear()
+        return None
+
+    async def _answer(self) -> None:
+        self._write(await dispatch(self._service, self._wire_request()))
+
+    get = head = post = put = patch = delete = options = _answer
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """What Tornado itself refuses, such as an unknown HTTP method, in GCE's form too."""
+        if status_code == 405:
+            self._refuse(
+                MethodNotAllowed("This HTTP method is not allowed.", headers={"Allow": "GET, PATCH, POST, PUT, DELETE"})
+            )
+        elif 400 <= status_code < 500:
+            self._refuse(BadRequest("The HTTP request is malformed."))
+        else:
+            self._refuse(InternalError("Internal error."))
+
+    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
+        """Without the URI, which Tornado would log and which may hold a token."""
+        if getattr(value, "status_code", 500) >= 500:
+            LOG.error("unexpected error in the handler", exc_info=(typ, value, tb) if value else None)
+
+    def _refuse(self, error: ApiError) -> None:
+        request = self._service.identified(self._wire_request())
+        self._service.record(request, "", error.status, self.request.request_time(), error.detail)
+        self._write(error_reply(error).with_headers({"X-Request-Id": request.request_id}))
+
+    def _write(self, reply: WireReply) -> None:
+        self.set_status(reply.status)
+        for name, value in reply.headers.items():
+            self.set_header(name, value)
+        self.finish(reply.body or None)
+
+    def _wire_request(self) -> WireRequest:
+        request = self.request
+        return WireRequest(
+            method=request.method or "",
+            path=_below(request.path, self._prefix) or "/",
+            query=request.query,
+            headers={name.lower(): value for name, value in request.headers.items()},
+            body=b"".join(self._chunks),
+            truncated=self._received_bytes > self._limit_bytes,
+            scheme=request.protocol,
+            host=request.host,
+            prefix=self._prefix,
+            remote=request.remote_ip or "",
+        )
+
+
+def _below(path: str, prefix: str) -> str | None:
+    """The path under the prefix, from its slash; None when it is not under it. `//` counts as `/`."""
+    if "://" in path[:8]:  # the absolute form of a request line
+        path = "/" + path.split("://", 1)[1].partition("/")[2]
+    path = "/" + path.lstrip("/")
+    if not prefix:
+        return path
+    return path[len(prefix) :] if path.startswith(prefix + "/") else None
+
+
+def _no_access_log(_handler: web.RequestHandler) -> None:
+    """The service has logged the request, with what is worth knowing and without its query."""
