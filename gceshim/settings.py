@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import tomllib
 import typing
 import urllib.parse
@@ -18,115 +17,63 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-PREFIX: Final = "GCESHIM_"
+from gceshim.rows import PREFIX, Section, Setting, SettingsError, checked, from_text, row
+
+__all__ = [
+    "RENAMED",
+    "SETTINGS",
+    "AuthSection",
+    "DriverSection",
+    "LogSection",
+    "OperationsSection",
+    "ServerSection",
+    "Setting",
+    "Settings",
+    "SettingsError",
+    "StoreSection",
+    "state_dir",
+]
 
 RENAMED: Final[Mapping[str, str]] = {}
 """Old key -> its present key. A row stays here for good once a key was renamed."""
 
 
-class SettingsError(Exception):
-    """A setting cannot be used. The text is one line that names where it was given and its key."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One row. `choices` and bounds are checked when settings are loaded; `secret` values are shown as `***`."""
-
-    key: str
-    type: type
-    default: Any
-    help: str
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[str, ...] = ()
-    secret: bool = False
-    path: bool = False
-
-    @property
-    def variable(self) -> str:
-        """The environment variable that sets it."""
-        return PREFIX + self.key.replace(".", "_").upper()
-
-    @property
-    def wanted(self) -> str:
-        """What values are allowed, as a phrase."""
-        if self.choices:
-            return "one of " + ", ".join(self.choices)
-        noun = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}[self.type]
-        if self.minimum is not None and self.maximum is not None:
-            return f"{noun} from {_number(self.minimum)} to {_number(self.maximum)}"
-        if self.minimum is not None:
-            return f"{noun} of at least {_number(self.minimum)}"
-        return noun
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if float(value).is_integer() else str(value)
-
-
-def _row(
-    default: Any,
-    help: str,  # noqa: A002 - the name that the row has
-    *,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: tuple[str, ...] = (),
-    secret: bool = False,
-    path: bool = False,
-) -> Any:
-    facts = {"help": help, "minimum": minimum, "maximum": maximum, "choices": choices, "secret": secret, "path": path}
-    return field(default=default, metadata=facts)
-
-
-class _Section:
-    """Shows itself without its secrets."""
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value!r}" for name, value in self._shown())
-        return f"{type(self).__name__}({shown})"
-
-    def _shown(self) -> Iterator[tuple[str, Any]]:
-        for item in dataclasses.fields(typing.cast("Any", self)):
-            value = getattr(self, item.name)
-            yield item.name, "***" if item.metadata.get("secret") and value else value
-
-
 @dataclass(frozen=True, repr=False)
-class ServerSection(_Section):
-    address: str = _row("127.0.0.1", "Address to listen on; `0.0.0.0` or `::` for all.")
-    port: int = _row(8787, "TCP port to listen on; 0 takes a free one.", minimum=0, maximum=65535)
-    public_url: str = _row(
+class ServerSection(Section):
+    address: str = row("127.0.0.1", "Address to listen on; `0.0.0.0` or `::` for all.")
+    port: int = row(8787, "TCP port to listen on; 0 takes a free one.", minimum=0, maximum=65535)
+    public_url: str = row(
         "",
         "URL under which clients reach the server, as `https://gce.example.org`; all links are built from it. "
         "Empty: links are built from the Host header of each request.",
     )
-    trust_proxy: bool = _row(
+    trust_proxy: bool = row(
         False,
         "Believe `X-Forwarded-For`, `-Proto` and `-Host`. Only behind a proxy that sets them itself.",
     )
-    max_body_bytes: int = _row(
+    max_body_bytes: int = row(
         1024 * 1024,
         "Longest request body accepted, in bytes; a longer one is answered 413.",
         minimum=1024,
         maximum=1024**3,
     )
-    request_timeout_seconds: float = _row(
+    request_timeout_seconds: float = row(
         180.0,
         "Longest time for one request; then it is answered 504. Longer than the 120 seconds that clients may wait "
         "for an operation.",
         minimum=121,
         maximum=3600,
     )
-    tls_certificate: str = _row("", "PEM file with the certificate chain; empty: plain HTTP.", path=True)
-    tls_key: str = _row("", "PEM file with the private key of the certificate.", path=True)
-    shutdown_seconds: float = _row(
+    tls_certificate: str = row("", "PEM file with the certificate chain; empty: plain HTTP.", path=True)
+    tls_key: str = row("", "PEM file with the private key of the certificate.", path=True)
+    shutdown_seconds: float = row(
         10.0, "Longest wait, when the server stops, for requests that are being answered.", minimum=0, maximum=600
     )
 
 
 @dataclass(frozen=True, repr=False)
-class StoreSection(_Section):
-    path: str = _row(
+class StoreSection(Section):
+    path: str = row(
         "",
         "File of the embedded store (tokens, encrypted credentials, operations). Empty: "
         "`$XDG_STATE_HOME/gceshim/gceshim.sqlite`, or `~/.local/state/gceshim/gceshim.sqlite`.",
@@ -135,65 +82,65 @@ class StoreSection(_Section):
 
 
 @dataclass(frozen=True, repr=False)
-class AuthSection(_Section):
-    master_key: str = _row(
+class AuthSection(Section):
+    master_key: str = row(
         "",
         "Key that encrypts stored credentials and signs tokens, any text of 16 characters or more. Empty: the key "
         "file is used.",
         secret=True,
     )
-    master_key_file: str = _row(
+    master_key_file: str = row(
         "",
         "File with that key, readable by its owner alone. Empty: `master.key` beside the store, made at the first "
         "start.",
         path=True,
     )
-    token_lifetime_seconds: int = _row(
+    token_lifetime_seconds: int = row(
         3600, "How long a bearer token is good, in seconds.", minimum=60, maximum=365 * 24 * 3600
     )
 
 
 @dataclass(frozen=True, repr=False)
-class OperationsSection(_Section):
-    linger_seconds: float = _row(
+class OperationsSection(Section):
+    linger_seconds: float = row(
         0.0,
         "How long a mutation waits to be answered with a finished operation. For clients that cannot follow an "
         "operation at a custom endpoint (google-cloud-compute); 0 answers at once.",
         minimum=0,
         maximum=120,
     )
-    poll_min_seconds: float = _row(0.05, "Shortest pause between two looks at a backend job.", minimum=0.01, maximum=60)
-    poll_max_seconds: float = _row(
+    poll_min_seconds: float = row(0.05, "Shortest pause between two looks at a backend job.", minimum=0.01, maximum=60)
+    poll_max_seconds: float = row(
         2.0,
         "Longest pause between two looks at a backend job; the pause grows with its age.",
         minimum=0.01,
         maximum=600,
     )
-    poll_few_jobs: int = _row(
+    poll_few_jobs: int = row(
         4,
         "Up to so many pending jobs of a tenant are asked about one by one; more are found by one list of what is "
         "pending.",
         minimum=0,
         maximum=1000,
     )
-    job_seconds: float = _row(
+    job_seconds: float = row(
         6 * 3600.0, "How long a backend job may be pending before its operation fails.", minimum=1, maximum=30 * 86400
     )
-    unavailable_seconds: float = _row(
+    unavailable_seconds: float = row(
         1800.0, "How long a backend that does not answer is tried before an operation fails.", minimum=1, maximum=86400
     )
-    lease_seconds: float = _row(
+    lease_seconds: float = row(
         20.0,
         "How long after its last sign of life a server loses its operations to another.",
         minimum=1,
         maximum=3600,
     )
-    keep_days: float = _row(14.0, "How long finished operations are kept, in days.", minimum=0.01, maximum=3650)
+    keep_days: float = row(14.0, "How long finished operations are kept, in days.", minimum=0.01, maximum=3650)
 
 
 @dataclass(frozen=True, repr=False)
-class DriverSection(_Section):
-    name: str = _row("cloudstack", "Entry point of the namespace `gceshim.drivers` that reaches the backend.")
+class DriverSection(Section):
+    name: str = row("cloudstack", "Entry point of the namespace `gceshim.drivers` that reaches the backend.")
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """`[driver.<name>]` tables as read; each driver checks its own."""
 
@@ -208,9 +155,9 @@ class DriverSection(_Section):
 
 
 @dataclass(frozen=True, repr=False)
-class LogSection(_Section):
-    level: str = _row("info", "Least severity that is logged.", choices=("debug", "info", "warning", "error"))
-    format: str = _row("text", "`text` for people, `json` for one object a line.", choices=("text", "json"))
+class LogSection(Section):
+    level: str = row("info", "Least severity that is logged.", choices=("debug", "info", "warning", "error"))
+    format: str = row("text", "`text` for people, `json` for one object a line.", choices=("text", "json"))
 
 
 @dataclass(frozen=True)
@@ -267,7 +214,7 @@ def _shown(row: Setting, value: Any) -> Any:
 
 def _rows() -> Iterator[Setting]:
     for section in dataclasses.fields(Settings):
-        kind = typing.cast("type[_Section]", section.default_factory)
+        kind = typing.cast("type[Section]", section.default_factory)
         types = typing.get_type_hints(kind)
         for item in dataclasses.fields(typing.cast("Any", kind)):
             if item.metadata:
@@ -334,8 +281,8 @@ def _take(given: Iterator[_Given] | list[_Given], values: dict[str, Any], tables
         parts = key.split(".", 2)
         if parts[0] == "driver" and len(parts) == 3:
             tables.setdefault(parts[1], {})[parts[2]] = value
-        elif row := _BY_KEY.get(key):
-            values[key] = _checked(source, row, _from_text(row, value) if is_text else value)
+        elif found := _BY_KEY.get(key):
+            values[key] = checked(source, found, from_text(found, value) if is_text else value)
         else:
             raise SettingsError(f"{source}: unknown setting {key}{_near(key, tuple(_BY_KEY))}")
 
@@ -343,34 +290,6 @@ def _take(given: Iterator[_Given] | list[_Given], values: dict[str, Any], tables
 def _near(key: str, known: tuple[str, ...]) -> str:
     near = difflib.get_close_matches(key, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""
-
-
-def _from_text(row: Setting, text: str) -> Any:
-    if row.type is bool:
-        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(text.lower(), text)
-    if row.type in {int, float}:
-        try:
-            return row.type(text)
-        except ValueError:
-            return text
-    return text
-
-
-def _checked(source: str, row: Setting, value: Any) -> Any:
-    if row.type is float and type(value) is int:
-        value = float(value)
-    right_type: bool = type(value) is row.type
-    fits = (
-        right_type
-        and (row.type is not float or math.isfinite(value))
-        and (not row.choices or value in row.choices)
-        and (row.minimum is None or value >= row.minimum)
-        and (row.maximum is None or value <= row.maximum)
-    )
-    if not fits:
-        given = "" if row.secret else f", not {value!r}"
-        raise SettingsError(f"{source}: {row.key} must be {row.wanted}{given}")
-    return str(Path(value).expanduser()) if row.path and value else value
 
 
 def _fill_paths(values: dict[str, Any], environ: Mapping[str, str]) -> None:
