@@ -50,7 +50,7 @@ class Listening:
             self._requests,
             ssl_options=tls,
             idle_connection_timeout=_IDLE_SECONDS,
-            max_body_size=max(settings.max_body_bytes, 16 * 1024 * 1024),
+            max_body_size=settings.max_body_bytes,
         )
         self._server.add_sockets(sockets)
         self.port: int = sockets[0].getsockname()[1]
