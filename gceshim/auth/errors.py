@@ -1,0 +1,36 @@
+"""
+What can go wrong with keys, tokens and stored credentials. No text holds a secret.
+
+    AuthError
+      InvalidToken  CredentialsNotFound  CredentialsExist  WrongKey  BadKey
+"""
+
+from __future__ import annotations
+
+
+class AuthError(Exception):
+    """`message` may be shown to the person at the keyboard."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidToken(AuthError):
+    """The token was not issued here, or is no longer good."""
+
+
+class CredentialsNotFound(AuthError):
+    """No credentials are stored under this name."""
+
+
+class CredentialsExist(AuthError):
+    """Credentials are stored under this name already."""
+
+
+class WrongKey(AuthError):
+    """Stored credentials cannot be decrypted: the master key is another one, or they were tampered with."""
+
+
+class BadKey(AuthError):
+    """The master key, or the file that is to hold it, is not fit for use."""
