@@ -122,9 +122,7 @@ class Collection:
         shown["selfLink"] = call.url(*place)
         return self._kinds.add(schema, shown)
 
-    async def listing(
-        self, call: Call, fetch: Callable[[int, int], Awaitable[Page[T]]], shown: Callable[[T], Body]
-    ) -> Body:
+    async def listing(self, call: Call, fetch: paging.Fetch[T], shown: Callable[[T], Body]) -> Body:
         """The answer of a `list`: one page of what `fetch(page, page_size)` gives, filtered."""
         items, token = await paging.collect(call.wire, fetch, shown)
         body: Body = self._envelope(call, token)
@@ -132,9 +130,7 @@ class Collection:
             body["items"] = items
         return self._kinds.add(str(call.wire.method.response), body)
 
-    async def aggregated(
-        self, call: Call, fetch: Callable[[int, int], Awaitable[Page[T]]], shown: Callable[[T], Body], key: str
-    ) -> Body:
+    async def aggregated(self, call: Call, fetch: paging.Fetch[T], shown: Callable[[T], Body], key: str) -> Body:
         """
         The answer of an `aggregatedList`: the page's items by their zone or region.
 
@@ -219,9 +215,9 @@ class Collection:
             raise errors.InvalidCredentials(detail="the authenticator gave no backend credentials")
         tenant = await self.driver.identity.tenant(wire.caller.subject, credentials, self.tenant_project(wire))
         zone = region = ""
-        if self.scope == "zone" and wire.zone and self.driver.locations:
+        if self.scope == "zone" and wire.zone:
             zone = (await self.driver.locations.zone(tenant, wire.zone)).name
-        elif self.scope == "region" and wire.region and self.driver.locations:
+        elif self.scope == "region" and wire.region:
             region = (await self.driver.locations.region(tenant, wire.region)).name
         return Call(wire, tenant, zone, region)
 
@@ -242,12 +238,11 @@ class Collection:
         ]
 
     async def _scopes(self, call: Call) -> Iterable[str]:
-        locations = self.driver.locations
-        if locations is None:
+        if "locations" not in self.driver.capabilities():
             return ()
         if self.scope == "region":
-            return [f"regions/{region.name}" for region in await locations.regions(call.tenant)]
-        return [f"zones/{zone.name}" for zone in await locations.zones(call.tenant)]
+            return [f"regions/{region.name}" for region in await self.driver.locations.regions(call.tenant)]
+        return [f"zones/{zone.name}" for zone in await self.driver.locations.zones(call.tenant)]
 
     def _envelope(self, call: Call, token: str | None) -> Body:
         path = call.wire.resource_path
@@ -289,7 +284,7 @@ def operation_body(call: Call, operation: Operation) -> Body:
     }
 
 
-def pages(items: Sequence[T]) -> Callable[[int, int], Awaitable[Page[T]]]:
+def pages(items: Sequence[T]) -> paging.Fetch[T]:
     """A short list that is at hand whole, in pages."""
 
     async def fetch(page: int, page_size: int) -> Page[T]:

@@ -28,8 +28,7 @@ _BOOT_DISK_ONLY: Final = "Not supported for a boot disk."
 
 REFUSED: Final[Mapping[str, str]] = {
     "advancedMachineFeatures": _NOT_HERE,
-    "confidentialInstanceConfig.confidentialInstanceType": _NOT_HERE,
-    "confidentialInstanceConfig.enableConfidentialCompute": _NOT_HERE,
+    "confidentialInstanceConfig": _NOT_HERE,
     "disks[].diskEncryptionKey": _NO_KEYS,
     "disks[].forceAttach": _NOT_HERE,
     "disks[].guestOsFeatures": _NOT_HERE,

@@ -89,8 +89,15 @@ async def wait(collection: Collection, call: Call, kind: str) -> Body:
 def recent(collection: Collection, call: Call, kind: str | None) -> Fetch[Operation]:
     """The tenant's operations of one scope, or (None) of all, the newest first."""
     scope = None if kind is None else call.zone or call.region
+    ends = {0: ""}
 
     async def fetch(page: int, page_size: int) -> Page[Operation]:
-        return await collection.engine.list(call.tenant.owner, kind, scope, page=page, page_size=page_size)
+        """The store pages by name: a page is reached by way of those before it."""
+        for number in range(max(ends) + 1, page + 1):
+            items = await collection.engine.list(
+                call.tenant.owner, kind, scope, after=ends[number - 1], newest_first=True, limit=page_size
+            )
+            ends[number] = items[-1].name if items else ends[number - 1]
+        return Page(items, more=len(items) == page_size)
 
     return fetch

@@ -1,0 +1,159 @@
+"""
+The composition root: settings in, Tornado handlers out. The only module that knows all parts.
+
+    shim = Shim(Settings.load("conf/gceshim.toml"))
+    await shim.open()
+    shim.application().listen(8787)
+    ...
+    await shim.close()
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Final
+
+import tornado.web
+from tornado import routing
+
+from gceshim.auth import masterkey
+from gceshim.auth.authenticator import BearerAuthenticator
+from gceshim.auth.credentials import CredentialVault
+from gceshim.auth.errors import BadKey, CredentialsNotFound
+from gceshim.auth.masterkey import MasterKey
+from gceshim.auth.tokens import Tokens
+from gceshim.drivers import loader
+from gceshim.drivers.base import Driver
+from gceshim.drivers.errors import Unauthenticated
+from gceshim.model import Tenant
+from gceshim.operations.engine import Engine
+from gceshim.operations.settings import OperationsSettings
+from gceshim.protocol.call import Authenticator
+from gceshim.protocol.handler import handlers
+from gceshim.protocol.kinds import Kinds
+from gceshim.protocol.service import Service, ServiceOptions
+from gceshim.resources.base import Services, document
+from gceshim.resources.errors import explain
+from gceshim.resources.table import method_table
+from gceshim.settings import OperationsSection, Settings, SettingsError
+from gceshim.stores.base import Store
+from gceshim.stores.sqlite import SqliteStore
+
+ISSUER: Final = "gceshim"
+PAGE_TOKENS: Final = "gceshim page tokens, HMAC-SHA256, 1"
+SECONDS_OF_A_DAY: Final = 86_400.0
+
+
+class Shim:
+    """
+    One server: its store, driver, operations and handlers. Several fit in one process.
+
+    :param driver: instead of the one that the settings name.
+    :param authenticator: instead of this server's own bearer tokens: the host application says who calls.
+    :raises SettingsError: a setting, the master key or a setting of the driver cannot be used.
+    :raises DriverLoadError: the driver cannot be loaded.
+    """
+
+    def __init__(
+        self, settings: Settings, *, driver: Driver | None = None, authenticator: Authenticator | None = None
+    ) -> None:
+        self.settings = settings
+        key = master_key(settings)
+        self.store: Store = SqliteStore(settings.store.path)
+        self.driver = driver or _driver(settings)
+        self.vault = CredentialVault(self.store, [key])
+        self.tokens = Tokens(self.store.tokens, [key], ISSUER)
+        self.engine = Engine(self.store, self.driver.jobs, self._tenant, explain, operations(settings.operations))
+        services = Services(
+            driver=self.driver,
+            engine=self.engine,
+            store=self.store,
+            kinds=Kinds(document()),
+            linger_seconds=settings.operations.linger_seconds,
+        )
+        options = ServiceOptions(
+            public_url=settings.server.public_url,
+            trust_proxy=settings.server.trust_proxy,
+            max_body_bytes=settings.server.max_body_bytes,
+            request_timeout_seconds=settings.server.request_timeout_seconds,
+            page_token_key=key.derive(PAGE_TOKENS),
+        )
+        self.service = Service(
+            document(),
+            method_table(services),
+            authenticator or BearerAuthenticator(self.tokens, self.vault),
+            options,
+        )
+
+    async def open(self) -> None:
+        """
+        Open the store and go on with operations that no server holds.
+
+        :raises StoreError: the store cannot be used.
+        """
+        await self.store.open()
+        await self.engine.start()
+
+    async def close(self) -> None:
+        """Let operations that are under way finish for a while, hand over the rest, and give everything back."""
+        await self.engine.close(self.settings.server.shutdown_seconds)
+        await self.driver.close()
+        await self.store.close()
+
+    def handlers(self, prefix: str = "") -> list[routing.Rule]:
+        """The rules for another Tornado application, all under `prefix`; its other paths stay its own."""
+        return handlers(self.service, prefix)
+
+    def application(self) -> tornado.web.Application:
+        """An application with nothing else in it."""
+        return tornado.web.Application(handlers(self.service, fallback=True))
+
+    async def _tenant(self, subject: str, project: str) -> Tenant:
+        """Whose operation it is, when one is taken up again: by the credentials that are stored now."""
+        try:
+            credentials = await self.vault.get(subject)
+        except CredentialsNotFound as exc:
+            raise Unauthenticated(exc.message) from exc
+        return await self.driver.identity.tenant(subject, credentials, project)
+
+
+def master_key(settings: Settings) -> MasterKey:
+    """
+    The key of the settings, else of the key file.
+
+    :raises SettingsError: it is not fit for use.
+    """
+    try:
+        if settings.auth.master_key:
+            return masterkey.parse(settings.auth.master_key, "auth.master_key")
+        path = Path(settings.auth.master_key_file)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return masterkey.load(path)
+    except BadKey as exc:
+        raise SettingsError(exc.message) from exc
+    except OSError as exc:
+        raise SettingsError(f"auth.master_key_file: {settings.auth.master_key_file}: {exc.strerror}") from exc
+
+
+def operations(section: OperationsSection) -> OperationsSettings:
+    """The engine's settings; what the operator does not set follows from what they do."""
+    return dataclasses.replace(
+        OperationsSettings(),
+        poll_min_seconds=section.poll_min_seconds,
+        poll_max_seconds=section.poll_max_seconds,
+        poll_few_jobs=section.poll_few_jobs,
+        job_seconds=section.job_seconds,
+        unavailable_seconds=section.unavailable_seconds,
+        lease_seconds=section.lease_seconds,
+        heartbeat_seconds=section.lease_seconds / 4,
+        sweep_seconds=section.lease_seconds / 4,
+        keep_seconds=section.keep_days * SECONDS_OF_A_DAY,
+    )
+
+
+def _driver(settings: Settings) -> Driver:
+    try:
+        return loader.load(settings.driver.name, settings.driver.own)
+    except ValueError as exc:
+        raise SettingsError(str(exc)) from exc
