@@ -1,13 +1,15 @@
-"""Opening a shim for a command, its errors in the words of the settings."""
+"""Opening a shim, or the part of one that a command needs, with its errors in the words of the settings."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from gceshim.app import Shim
+from gceshim.auth.errors import AuthError, BadKey
 from gceshim.commands.errors import CommandError
 from gceshim.drivers import loader
+from gceshim.drivers.base import Driver
 from gceshim.settings import Settings, SettingsError
 from gceshim.stores.errors import StoreError
 
@@ -23,23 +25,60 @@ def check_tables(settings: Settings) -> None:
             raise SettingsError(f"driver.{name}: no driver {name!r}; installed: {', '.join(known)}")
 
 
+def load_driver(settings: Settings) -> Driver:
+    """
+    The driver of the settings.
+
+    :raises SettingsError: it is not installed, or refuses its settings.
+    """
+    check_tables(settings)
+    with _in_words(settings):
+        return loader.load(settings.driver.name, settings.driver.own)
+
+
 @contextlib.asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Shim]:
     """
-    A shim with its store and driver, closed at the end of the block.
+    A whole shim, closed at the end of the block.
 
     :raises SettingsError: the driver is not installed or refuses its settings, or the master key cannot be used.
     :raises CommandError: the store cannot be used.
     """
     check_tables(settings)
-    try:
+    with _in_words(settings):
         shim = Shim(settings)
         await shim.open()
-    except loader.DriverLoadError as exc:
-        raise SettingsError(str(exc)) from exc
-    except StoreError as exc:
-        raise CommandError(f"store.path: {settings.store.path}: {exc}") from exc
     try:
         yield shim
     finally:
         await shim.close()
+
+
+@contextlib.asynccontextmanager
+async def access(settings: Settings) -> AsyncIterator[Shim]:
+    """A shim whose store, vault and tokens can be used, and that runs no operation. :raises: as `opened`."""
+    check_tables(settings)
+    with _in_words(settings):
+        shim = Shim(settings)
+        await shim.store.open()
+        try:
+            yield shim
+        finally:
+            await shim.store.close()
+            await shim.driver.close()
+
+
+@contextlib.contextmanager
+def _in_words(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except loader.DriverLoadError as exc:
+        raise SettingsError(str(exc)) from exc
+    except ValueError as exc:  # what `Driver.create` raises for its settings
+        raise SettingsError(str(exc)) from exc
+    except BadKey as exc:
+        raise SettingsError(f"auth.master_key: {exc.message}") from exc
+    except AuthError as exc:
+        raise CommandError(exc.message) from exc
+    except StoreError as exc:
+        raise CommandError(f"store.path: {settings.store.path}: {exc}") from exc
