@@ -1,0 +1,83 @@
+"""
+Print the lines that point gcloud (or Terraform) at a server that runs on this machine.
+
+A demo is found by itself. For `serve`, stored credentials are used: a new token is made for them, and kept in a
+file that only this user can read.
+
+examples:
+  eval "$(gceshim env)"
+  gceshim env --shell fish | source
+  eval "$(gceshim env --credentials alice --project web --for terraform)"
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from gceshim.commands import lines
+from gceshim.commands.errors import USAGE, CommandError
+from gceshim.commands.options import add_config, config_path, port
+from gceshim.commands.running import Running, find, write_private
+from gceshim.settings import Settings
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=port, metavar="N", help="the server that listens there, when several run")
+    add_config(parser)
+    parser.add_argument("--credentials", metavar="NAME", help="stored credentials to use, when there are several")
+    parser.add_argument("--project", metavar="P", help="project to work in (default: the account's own)")
+    parser.add_argument("--for", dest="client", choices=lines.CLIENTS, default="gcloud", help="which client's lines")
+    parser.add_argument("--shell", choices=lines.SHELLS, default="sh", help="which shell's lines (sh: bash, zsh too)")
+    parser.add_argument("--json", action="store_const", const="json", dest="shell", help="the same as --shell json")
+
+
+def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Find the server, make a token where one is needed, print."""
+    server = _chosen(find(environ), args.port)
+    if server.kind == "serve":
+        config = args.config or server.config or config_path(args, environ)
+        server = asyncio.run(_with_token(server, Settings.load(config or None, environ), args.credentials))
+    if args.project:
+        server = dataclasses.replace(server, project=args.project)
+    print(lines.shown(lines.variables(server, args.client), args.shell))
+    return 0
+
+
+def _chosen(servers: Sequence[Running], wanted: int | None) -> Running:
+    if wanted is not None:
+        servers = [server for server in servers if server.port == wanted]
+    if not servers:
+        where = f" on port {wanted}" if wanted is not None else ""
+        raise CommandError(f"no server of this user runs{where}; start one: gceshim demo")
+    if len(servers) > 1:
+        ports = ", ".join(f"{server.port} ({server.kind})" for server in servers)
+        raise CommandError(f"several servers run; choose one by --port: {ports}", USAGE)
+    return servers[0]
+
+
+async def _with_token(server: Running, settings: Settings, wanted: str | None) -> Running:
+    # Imported here so that the lines of a demo are printed at once: this brings in the whole server.
+    from gceshim.commands.shims import access  # noqa: PLC0415
+
+    async with access(settings) as shim:
+        if wanted is None:
+            names = [stored.subject for stored in await shim.vault.list(limit=100)]
+            if len(names) != 1:
+                there = (
+                    f"choose one by --credentials: {', '.join(names)}"
+                    if names
+                    else "gceshim credentials add stores some"
+                )
+                raise CommandError(
+                    f"{'several credentials are' if names else 'no credentials are'} stored; {there}", USAGE
+                )
+            wanted = names[0]
+        stored, _ = await shim.vault.lookup(wanted)
+        token = await shim.tokens.issue(wanted, settings.auth.token_lifetime_seconds)
+    file = Path(settings.store.path).parent / "tokens" / f"{server.port}-{stored.account.backend_id}"
+    write_private(file, token + "\n")
+    return dataclasses.replace(server, token_file=str(file), project=stored.account.name)
