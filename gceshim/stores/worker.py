@@ -55,6 +55,7 @@ class Worker:
         self._queue: collections.deque[_Call] = collections.deque()
         self._wake = threading.Condition()
         self._stopping = True
+        self._thread: threading.Thread | None = None
         self._ended: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
@@ -64,7 +65,10 @@ class Worker:
         ended: asyncio.Future[None] = loop.create_future()
         self._stopping = False
         self._ended = ended
-        threading.Thread(target=self._run, args=(loop, opened, ended), name="gceshim-sqlite", daemon=True).start()
+        self._thread = threading.Thread(
+            target=self._run, args=(loop, opened, ended), name="gceshim-sqlite", daemon=True
+        )
+        self._thread.start()
         await opened
 
     async def stop(self) -> None:
@@ -72,8 +76,9 @@ class Worker:
         with self._wake:
             self._stopping = True
             self._wake.notify()
-        if self._ended is not None:
+        if self._thread is not None and self._ended is not None:
             await asyncio.shield(self._ended)
+            self._thread.join()  # it has nothing left to do: this does not wait
 
     async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function that only reads, in the thread."""
