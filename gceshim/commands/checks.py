@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -91,12 +92,17 @@ class Checkup:
         if tenant is None:
             return
         self._add(f"project {project}", Outcome.OK, "yes")
-        zones = await self._zones(tenant)
-        for zone in zones:
-            await self._machine_types(tenant, zone)
-        await self._images(tenant)
-        await self._networks(tenant)
-        await self._quotas(tenant)
+        has = self._driver.capabilities()
+        zones = await self._zones(tenant) if "locations" in has else []
+        if "catalog" in has:
+            for zone in zones:
+                await self._machine_types(tenant, zone)
+        if "images" in has:
+            await self._images(tenant)
+        if "networks" in has:
+            await self._networks(tenant)
+        if "projects" in has:
+            await self._quotas(tenant)
 
     def _add(self, name: str, outcome: Outcome, text: str, mend: str = "") -> None:
         self.checks.append(Check(name, outcome, " ".join(text.split()), mend))
@@ -157,8 +163,6 @@ class Checkup:
         return account
 
     async def _zones(self, tenant: Tenant) -> list[Zone]:
-        if self._driver.locations is None:
-            return []
         locations = self._driver.locations
         mend = "Enable a zone for this account's domain."
         zones = await self._tried("zones", lambda: locations.zones(tenant), mend)
@@ -172,8 +176,6 @@ class Checkup:
         return up
 
     async def _machine_types(self, tenant: Tenant, zone: Zone) -> None:
-        if self._driver.catalog is None:
-            return
         catalog = self._driver.catalog
         name = f"machine types in {zone.name}"
         mend = "Make a service offering that this account may use in the zone."
@@ -197,12 +199,11 @@ class Checkup:
             self._add(f"custom sizes in {zone.name}", Outcome.OK, "yes")
 
     async def _images(self, tenant: Tenant) -> None:
-        if self._driver.images is None:
-            return
         images = self._driver.images
         counts: dict[str, int] = {}
         for project in (*IMAGE_PROJECTS, tenant.project):
-            page = await self._tried("images", lambda at=project: images.list(tenant, at, page=1, page_size=500), "")
+            listed = functools.partial(images.list, tenant, project, page=1, page_size=500)
+            page = await self._tried("images", listed, "")
             if page is None:
                 return
             if page.items:
@@ -224,8 +225,6 @@ class Checkup:
             self._add(f"family {family}", Outcome.OK, image.name)
 
     async def _networks(self, tenant: Tenant) -> None:
-        if self._driver.networks is None:
-            return
         networks = self._driver.networks
         found = await self._tried("networks", lambda: networks.list(tenant), "")
         if found is None:
@@ -238,8 +237,6 @@ class Checkup:
             self._add("default network", Outcome.OK, text)
 
     async def _quotas(self, tenant: Tenant) -> None:
-        if self._driver.projects is None:
-            return
         projects = self._driver.projects
         quotas = await self._tried("quotas", lambda: projects.quotas(tenant), "")
         if quotas is None:

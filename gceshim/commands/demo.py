@@ -107,7 +107,7 @@ async def _prepared(shim: Shim, simulator: Simulator, listening: Listening, fold
     token_file = folder / "token"
     write_private(token_file, token + "\n")
     region = zone = ""
-    if shim.driver.locations is not None:
+    if "locations" in shim.driver.capabilities():
         tenant = await shim.driver.identity.tenant(ACCOUNT, credentials, ACCOUNT)
         up = [item for item in await shim.driver.locations.zones(tenant) if item.up]
         region, zone = (up[0].region, up[0].name) if up else ("", "")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 from gceshim.app import Shim
-from gceshim.auth.errors import AuthError, BadKey
+from gceshim.auth.errors import AuthError
 from gceshim.commands.errors import CommandError
 from gceshim.drivers import loader
 from gceshim.drivers.base import Driver
@@ -33,7 +34,10 @@ def load_driver(settings: Settings) -> Driver:
     """
     check_tables(settings)
     with _in_words(settings):
-        return loader.load(settings.driver.name, settings.driver.own)
+        try:
+            return loader.load(settings.driver.name, settings.driver.own)
+        except ValueError as exc:
+            raise SettingsError(str(exc)) from exc
 
 
 @contextlib.asynccontextmanager
@@ -46,7 +50,7 @@ async def opened(settings: Settings) -> AsyncIterator[Shim]:
     """
     check_tables(settings)
     with _in_words(settings):
-        shim = Shim(settings)
+        shim = _built(settings)
         await shim.open()
     try:
         yield shim
@@ -59,7 +63,7 @@ async def access(settings: Settings) -> AsyncIterator[Shim]:
     """A shim whose store, vault and tokens can be used, and that runs no operation. :raises: as `opened`."""
     check_tables(settings)
     with _in_words(settings):
-        shim = Shim(settings)
+        shim = _built(settings)
         await shim.store.open()
         try:
             yield shim
@@ -68,16 +72,21 @@ async def access(settings: Settings) -> AsyncIterator[Shim]:
             await shim.driver.close()
 
 
+def _built(settings: Settings) -> Shim:
+    folder = Path(settings.store.path).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        raise SettingsError(f"store.path: {folder} cannot be made: {exc.strerror}") from exc
+    return Shim(settings)
+
+
 @contextlib.contextmanager
 def _in_words(settings: Settings) -> Iterator[None]:
     try:
         yield
     except loader.DriverLoadError as exc:
         raise SettingsError(str(exc)) from exc
-    except ValueError as exc:  # what `Driver.create` raises for its settings
-        raise SettingsError(str(exc)) from exc
-    except BadKey as exc:
-        raise SettingsError(f"auth.master_key: {exc.message}") from exc
     except AuthError as exc:
         raise CommandError(exc.message) from exc
     except StoreError as exc:
