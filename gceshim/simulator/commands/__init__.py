@@ -1,0 +1,59 @@
+"""The commands of the simulator, by group."""
+
+from gceshim.simulator.commands import (
+    accounts,
+    addresses,
+    discovery,
+    firewalls,
+    infrastructure,
+    jobs,
+    keypairs,
+    limits,
+    network_acls,
+    networks,
+    nics,
+    offerings,
+    projects,
+    security_groups,
+    tags,
+    templates,
+    userdata,
+    vms_change,
+    vms_deploy,
+    vms_list,
+    vms_state,
+    volumes,
+    vpcs,
+)
+from gceshim.simulator.registry import Handler, collect
+
+GROUPS = (
+    accounts,
+    addresses,
+    discovery,
+    firewalls,
+    infrastructure,
+    jobs,
+    keypairs,
+    limits,
+    network_acls,
+    networks,
+    nics,
+    offerings,
+    projects,
+    security_groups,
+    tags,
+    templates,
+    userdata,
+    vms_change,
+    vms_deploy,
+    vms_list,
+    vms_state,
+    volumes,
+    vpcs,
+)
+
+
+def all_handlers() -> dict[str, Handler]:
+    """Every command, by name."""
+    return collect(GROUPS)
