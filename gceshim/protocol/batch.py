@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from http.client import responses
 from typing import Final
-from urllib.parse import urlsplit
 
 from gceshim.protocol.errors import ApiError, BadRequest, MethodNotAllowed, RequestTooLarge, UnsupportedMediaType
 from gceshim.protocol.service import Service, error_reply
@@ -22,13 +21,15 @@ from gceshim.protocol.wire import WireReply, WireRequest, compressed
 
 MOST_PARTS: Final = 1_000
 _BLANK_LINE: Final = re.compile(rb"\r?\n[ \t]*\r?\n|\A\r?\n")
-_REQUEST_LINE: Final = re.compile(r"([A-Za-z]{1,20}) (\S{1,16384})(?: HTTP/\d(?:\.\d)?)?\s*")
+_REQUEST_LINE: Final = re.compile(
+    r"([A-Za-z]{1,20}) +(?:https?://[^/\s]*)?(/[^\s?]*)(?:\?(\S*))?(?: +HTTP/\d(?:\.\d)?)?\s*"
+)
 _BOUNDARY: Final = re.compile(r';\s*boundary=(?:"([^"\x00-\x1f]{1,200})"|([^\s;",]{1,200}))', re.IGNORECASE)
 _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 _CONTENT_ID: Final = re.compile(r"[\x20-\x7e\x80-\xff]{1,1000}")
 # Each inner request has these for itself; every other header of the outer request holds for all of them.
 _NOT_INHERITED: Final = frozenset(
-    {"accept-encoding", "connection", "host", "prefer", "transfer-encoding", "x-http-method-override", "x-request-id"}
+    {"accept-encoding", "connection", "host", "transfer-encoding", "x-http-method-override", "x-request-id"}
 )
 
 
@@ -76,6 +77,8 @@ def _parts(service: Service, request: WireRequest) -> list[bytes]:
         raise BadRequest("The Content-Type of the batch has no boundary.")
     parts = []
     for part in _split(request.body, (match[1] or match[2]).encode("latin-1", "replace")):
+        if not part.strip():
+            continue
         parts.append(part)
         if len(parts) > MOST_PARTS:
             raise BadRequest(f"The batch has more than {MOST_PARTS} parts.")
@@ -119,11 +122,7 @@ def _inner_request(outer: WireRequest, index: int, content: bytes) -> WireReques
     if match is None:
         raise BadRequest("The part does not begin with a request line, such as 'GET /compute/v1/... HTTP/1.1'.")
     headers, body = _headers(rest)
-    try:
-        url = urlsplit(match[2])
-    except ValueError as exc:
-        raise BadRequest("The request line of the part has a malformed URL.") from exc
-    path = "/" + url.path.lstrip("/")
+    path = "/" + match[2].lstrip("/")
     if outer.prefix and path.startswith(outer.prefix + "/"):
         path = path[len(outer.prefix) :]
     if path.startswith("/batch"):
@@ -138,7 +137,7 @@ def _inner_request(outer: WireRequest, index: int, content: bytes) -> WireReques
         outer,
         method=match[1].upper(),
         path=path,
-        query=url.query,
+        query=match[3] or "",
         headers=inherited | headers,
         body=body.rstrip(b"\r\n"),
         request_id=f"{outer.request_id}-{index}",

@@ -93,6 +93,6 @@ class Call:
     def resource_path(self) -> str:
         """The path called, as error messages name it: `projects/p/zones/z/instances/i`."""
         parts = [part if part is not None else "" for part in self.method.segments]
-        for capture in self.method.captures:
+        for capture in reversed(self.method.captures):  # a value may hold a slash
             parts[capture.start : capture.stop] = str(self.params[capture.name]).split("/")
         return "/".join(parts)

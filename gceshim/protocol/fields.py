@@ -14,7 +14,7 @@ from typing import Any, Final
 from gceshim.protocol.discovery import Document
 from gceshim.protocol.errors import InvalidParameter, shown
 
-_TOKEN: Final = re.compile(r"[ \t]*([,/()]|[^,/() \t]+)[ \t]*")
+_TOKEN: Final = re.compile(r"([,/()]|[^,/() \t]+)|[ \t]+")
 _LONGEST: Final = 10_000
 _DEEPEST: Final = 32
 
@@ -53,9 +53,7 @@ class Mask:
 class _Reader:
     def __init__(self, text: str) -> None:
         self._text = text
-        self._tokens = [match[1] for match in _TOKEN.finditer(text)]
-        if "".join(self._tokens) != re.sub(r"[ \t]", "", text):
-            raise _bad(text)
+        self._tokens = [match[1] for match in _TOKEN.finditer(text) if match[1]]
         self._position = 0
 
     def read(self) -> Tree:

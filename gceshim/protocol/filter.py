@@ -17,6 +17,7 @@ from gceshim.protocol.filter_values import Matcher, literal_of_pattern
 
 _LONGEST: Final = 10_000
 _DEEPEST: Final = 50
+_MOST_COMPARISONS: Final = 250
 _OPERATORS: Final = ("!=", "<=", ">=", "=", "<", ">", ":")
 _QUOTES: Final = "\"'"
 _NAME_START: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
@@ -131,13 +132,17 @@ class Fields:
     def __init__(self, document: Document | None, schema: str | None) -> None:
         self._document = document
         self._schema = schema
+        self._asked = 0
 
     def type_of(self, path: Path) -> str:
         """
         `boolean`, `integer`, `number`, `string`, `object`, `array`, or "" where that is not known.
 
-        :raises FilterSyntaxError: the schema has no such field.
+        :raises FilterSyntaxError: the schema has no such field, or the expression has too many of them.
         """
+        self._asked += 1
+        if self._asked > _MOST_COMPARISONS:
+            raise FilterSyntaxError("too many comparisons")
         if self._document is None or self._schema is None:
             return ""
         facts: Mapping[str, Any] = {"$ref": self._schema}
@@ -363,7 +368,7 @@ class _Parser:
         reader.skip_blanks()
         quoted = bool(reader.peek()) and reader.peek() in _QUOTES
         literal = reader.quoted() if quoted else reader.bare(blanks=False)
-        if not literal and not quoted:
+        if not quoted and (not literal or literal[0] in "=<>!"):
             raise FilterSyntaxError("a literal expected")
         return _comparison(path, operator, literal, self._fields)
 

@@ -169,7 +169,7 @@ class Service:
             logging.WARNING if status >= 500 and status != 501 else logging.INFO,
             "request %s %s %s %d %.1f ms%s",
             request.request_id,
-            request.method if request.method.isalpha() else "?",
+            request.method[:10] if request.method.isalpha() else "?",
             name or "-",
             status,
             milliseconds,

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 JSON_TYPE: Final = "application/json; charset=UTF-8"
 _PRETTY_BYTES: Final = 64 * 1024
+_LARGEST_PRETTY_BYTES: Final = 1024 * 1024
 _GZIP_LEVEL: Final = 4
 
 
@@ -53,11 +54,12 @@ def json_reply(value: Any, *, status: int = 200, pretty: bool | None = None) -> 
     """
     A value as JSON.
 
-    :param pretty: indented or not; None: indented while that is cheap. (Indenting runs in Python, not in C, and a page
-        of 500 instances would hold up all other requests for a good part of a second.)
+    :param pretty: indented or not; None: indented while that is cheap. (Indenting runs in Python, not in C; a page of
+        500 instances would hold up all other requests for a good part of a second, so there is a bound even when it
+        is asked for.)
     """
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    if pretty or (pretty is None and len(text) <= _PRETTY_BYTES):
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    if pretty is not False and len(text) <= (_LARGEST_PRETTY_BYTES if pretty else _PRETTY_BYTES):
         text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
     return WireReply(status, {"Content-Type": JSON_TYPE}, text.encode("utf-8", "replace"))
 

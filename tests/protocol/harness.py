@@ -189,10 +189,7 @@ class Gce:
         typed: bool = True,
     ) -> Reply:
         sent = dict(BEARER if headers is None else headers)
-        if isinstance(body, bytes):
-            raw = body
-        else:
-            raw = b"" if body is None else json.dumps(body).encode()
+        raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         if raw and "Content-Type" not in sent and typed:
             sent["Content-Type"] = "application/json"
         if params:

@@ -14,9 +14,7 @@ def test_the_page_of_errors_lists_every_class_with_its_words():
     """Statuses, reasons and codes are closed lists that users rely on."""
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| `(\w+)` \| `(\w+)` \|", PAGE.read_text(), re.MULTILINE)
     listed = {name: (int(status), reason, code) for name, status, reason, code in rows}
-    assert listed == {
-        cls.__name__: (cls.status, cls.reason, cls.code) for cls in errors.ApiError.__subclasses__()
-    }
+    assert listed == {cls.__name__: (cls.status, cls.reason, cls.code) for cls in errors.ApiError.__subclasses__()}
 
 
 def test_an_operation_error_fits_the_schema():
