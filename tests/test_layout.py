@@ -115,18 +115,24 @@ def test_gce_methods_know_no_http():
     assert found == []
 
 
+def is_number(annotation: ast.expr | None) -> bool:
+    """Whether a type is a plain number, or one or None."""
+    return annotation is not None and re.fullmatch(r"(int|float)( \| None)?", ast.unparse(annotation)) is not None
+
+
 def test_numbers_carry_their_unit_in_the_name():
     """Bytes taken for GiB, milliseconds for seconds: a bare `size` or `timeout` is how it happens."""
-    banned = {"size", "memory", "timeout", "ttl", "disk_size", "lifetime", "interval", "delay"}
+    banned = {"size", "memory", "timeout", "ttl", "disk_size", "lifetime", "interval", "delay", "age"}
     found = []
     for path in MODULES:
+        named: list[tuple[str, ast.expr | None, int]] = []
         for item in classes(path):
-            for part in item.body:
-                if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name) and part.target.id in banned:
-                    found.append(f"{name(path)}:{part.lineno} {part.target.id}")
+            fields = [part for part in item.body if isinstance(part, ast.AnnAssign)]
+            named += [(ast.unparse(part.target), part.annotation, part.lineno) for part in fields]
         for function in functions(tree(path)):
             parameters = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-            found += [f"{name(path)}:{arg.lineno} {arg.arg}" for arg in parameters if arg.arg in banned]
+            named += [(arg.arg, arg.annotation, arg.lineno) for arg in parameters]
+        found += [f"{name(path)}:{line} {word}" for word, kind, line in named if word in banned and is_number(kind)]
     assert found == []
 
 
