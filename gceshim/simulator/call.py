@@ -52,7 +52,7 @@ class Call:
     """
 
     def __init__(
-        self, cloud: "Cloud", spec: CommandSpec, handler: Handler, caller: Caller, args: Arguments, method: str
+        self, cloud: "Cloud", spec: CommandSpec, handler: Handler, *, caller: Caller, args: Arguments, method: str
     ) -> None:
         self.cloud = cloud
         self.spec = spec

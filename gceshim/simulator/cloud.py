@@ -10,7 +10,7 @@ from typing import Any
 from gceshim.simulator import dataset, errors, paging, scopes, signature
 from gceshim.simulator.call import Call, Caller
 from gceshim.simulator.catalogue import CommandSpec, check_row, load_catalogue
-from gceshim.simulator.commands import all_handlers
+from gceshim.simulator.command_groups import all_handlers
 from gceshim.simulator.entities import User
 from gceshim.simulator.faults import Fault, Faults
 from gceshim.simulator.jobs import Jobs
@@ -91,7 +91,7 @@ class Cloud:
         if handler.admin_only and not caller.is_admin:
             raise errors.not_available(spec.name, caller.account.name)
         args = Binder(spec, handler, self.state).bind(unpack(raw), is_admin=caller.is_admin)
-        call = Call(self, spec, handler, caller, args, method)
+        call = Call(self, spec, handler, caller=caller, args=args, method=method)
         fault = self._fault_of(call)
         reads = spec.name.startswith(LIST_PREFIXES)
         if not reads:
@@ -125,7 +125,7 @@ class Cloud:
         if outcome is None:
             return {"success": True}
         check_row(outcome, spec.response, spec.name)
-        return {spec.key: outcome} if spec.kind == "object" else outcome  # type: ignore[no-any-return]
+        return {spec.key: outcome} if spec.kind == "object" else outcome
 
     @staticmethod
     def _list_reply(call: Call, listing: Listing, bounds: tuple[int, int | None] | None) -> Row:

@@ -91,10 +91,13 @@ def _within(address: str, pool: ipaddress.IPv4Network | ipaddress.IPv6Network) -
 
 def release(state: State, ip: model.PublicIp) -> None:
     """Give a public address back, with all rules on it."""
-    for kind in (model.FirewallRule, model.PortForwardingRule):
-        for rule in state.snapshot(kind):
-            if rule.ip is ip:
-                state.remove(rule)
+    rules: list[model.FirewallRule | model.PortForwardingRule] = [
+        *state.rows(model.FirewallRule),
+        *state.rows(model.PortForwardingRule),
+    ]
+    for rule in rules:
+        if rule.ip is ip:
+            state.remove(rule)
     state.addresses_taken.discard(ip.address)
     state.remove(ip)
 

@@ -175,14 +175,14 @@ class Binder:
         if len(value) > longest:
             raise errors.bad_parameter(f"Value greater than max allowed length {longest} for param: {name}")
 
-    def _entity_kind(self, name: str) -> type[model.Record] | None | Literal[False]:
+    def _entity_kind(self, name: str) -> type[model.Record] | Literal[False] | None:
         if name in self._handler.entities:
             return self._handler.entities[name] or False
         if name in ("id", "ids") and self._handler.subject is not None:
             return self._handler.subject
         return ENTITIES.get(name, False)
 
-    def _entity(self, kind: type[model.Record] | None | Literal[False], name: str, value: str) -> model.Record:
+    def _entity(self, kind: type[model.Record] | Literal[False] | None, name: str, value: str) -> model.Record:
         record = self._state.find(kind, value.lower()) if kind else None
         if record is None:
             raise errors.no_such_entity(self._spec.name, name, value)

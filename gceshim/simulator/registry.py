@@ -77,8 +77,8 @@ def command(
     """Declare the function below as the named command.
 
     ``subject`` is the kind of record that ``id`` and ``ids`` name; ``entities`` adds parameters that name records to
-    those known for all commands (None: text after all); ``java`` is the class shown as ``cmd`` of its jobs, ``instance``
-    their ``jobinstancetype``; ``event`` the type of event that is recorded when it is done.
+    those known for all commands (None: text after all); ``java`` is the class shown as ``cmd`` of its jobs,
+    ``instance`` their ``jobinstancetype``; ``event`` the type of event that is recorded when it is done.
     """
 
     def declare(function: Callable[["Call"], Any]) -> Handler:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gceshim.simulator.faults import NAMES
+
 #: Quotas of a new account by CloudStack's resource type names; -1 is unlimited.
 DEFAULT_LIMITS: Mapping[str, int] = types.MappingProxyType(
     {
@@ -92,6 +94,9 @@ class SimulatorSettings:
         unknown = set(self.limits) - set(DEFAULT_LIMITS)
         if unknown:
             raise SimulatorSettingsError(f"limits: unknown resource type {sorted(unknown)[0]!r}")
+        for fault in self.faults:
+            if fault.name not in NAMES:
+                raise SimulatorSettingsError(f"faults: unknown fault {fault.name!r}")
         if not self.zones:
             raise SimulatorSettingsError("zones: at least one zone is needed")
         for name in ("latency_seconds", "job_seconds", "machines"):

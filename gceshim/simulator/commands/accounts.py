@@ -182,7 +182,7 @@ def list_domains(call: Call) -> Listing:
     if caller.is_root:
         pass
     elif caller.is_domain_admin:
-        rows.where(lambda row: caller.account.domain.contains(row))
+        rows.where(caller.account.domain.contains)
     else:
         rows.where(lambda row: row is caller.account.domain)
     return Listing(rows.found, lambda row: domain_row(call, row))

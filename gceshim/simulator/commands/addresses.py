@@ -62,9 +62,10 @@ def address_row(call: Call, ip: model.PublicIp) -> Row:
 def associate_ip_address(call: Call) -> Created:
     args = call.args
     owner = scopes.owner_for_new(call)
-    network, vpc, zone = args.one("networkid", model.Network), args.one("vpcid", model.Vpc), None
+    network, vpc = args.one("networkid", model.Network), args.one("vpcid", model.Vpc)
+    zone: model.Zone | None = None
     if network is not None and network.vpc is not None:
-        network, vpc = None, network.vpc
+        vpc, network = network.vpc, None
     if vpc is not None:
         owner, zone = vpc.account, vpc.zone
     elif network is None:

@@ -24,7 +24,7 @@ def create_firewall_rule(call: Call) -> Created:
     if ip.network is None:
         raise errors.invalid("Unable to create firewall rule; ip with specified ipaddressid is not associated with any network")  # fmt: skip  # noqa: E501
     peers = [rule for rule in call.state.rows(model.FirewallRule) if rule.ip is ip]
-    return _create(call, ip.network, ip.account, ip, values, cidrs, [], peers)
+    return _create(call, ip.network, ip.account, values, cidrs=cidrs, ip=ip, peers=peers)
 
 
 @command("createEgressFirewallRule", Provenance.RECORDED, java="firewall.CreateEgressFirewallRuleCmd", instance="FirewallRule", event="FIREWALL.EGRESS.OPEN")  # fmt: skip  # noqa: E501
@@ -36,19 +36,21 @@ def create_egress_firewall_rule(call: Call) -> Created:
     cidrs = read_cidrs(call, "cidrlist", [network.cidr or "0.0.0.0/0"])
     targets = read_cidrs(call, "destcidrlist", [])
     peers = [rule for rule in call.state.rows(model.FirewallRule) if rule.ip is None and rule.network is network]
-    return _create(call, network, network.account, None, values, cidrs, targets, peers)
+    return _create(call, network, network.account, values, cidrs=cidrs, targets=targets, peers=peers)
 
 
 def _create(
     call: Call,
     network: model.Network,
     owner: model.Account,
-    ip: model.PublicIp | None,
     values: RuleValues,
+    *,
     cidrs: list[str],
-    targets: list[str],
+    ip: model.PublicIp | None = None,
+    targets: list[str] | None = None,
     peers: list[model.FirewallRule],
 ) -> Created:
+    targets = targets or []
     for peer in peers:
         _check_conflict(peer, values, cidrs, targets)
     rule = call.state.new(

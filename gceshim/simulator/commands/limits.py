@@ -6,7 +6,7 @@ Source: ResourceLimitManagerImpl, Resource.ResourceType.
 from gceshim.simulator import entities as model
 from gceshim.simulator import errors, scopes
 from gceshim.simulator import limits as quotas
-from gceshim.simulator.call import Call
+from gceshim.simulator.call import ROOT_ADMIN, Call
 from gceshim.simulator.registry import Listing, Provenance, Row, command
 
 
@@ -48,7 +48,7 @@ def update_resource_limit(call: Call) -> Row:
     if call.args.one("domainid", model.Domain) is not None and call.args.text("account") is None:
         raise errors.invalid("Limits of whole domains are not simulated; please specify an account")
     owner = scopes.owner_for_new(call)
-    if owner.kind == quotas.ROOT_ADMIN:
+    if owner.kind == ROOT_ADMIN:
         raise errors.invalid("Can't update resource limit for the root admin account")
     most = call.args.number("max")
     if most is None:

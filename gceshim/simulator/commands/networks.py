@@ -45,13 +45,14 @@ def create_network(call: Call) -> Row:
         row.name == name and row.account is owner for row in call.state.rows(model.Network)
     ):
         raise errors.invalid(f"The network with name {name} already exists")
-    cidr, gateway = _addressing(call, offering, zone, vpc)
+    addressing = _addressing(call, offering, zone, vpc)
     acl = _tier_acl(call, vpc)
     domain = args.text("networkdomain")
     if domain is not None and not _DOMAIN.fullmatch(domain):
         raise errors.invalid("Invalid network domain. Total length shouldn't exceed 190 chars")
     limits.check(call.state, call.settings, owner, {"network": 1})
-    network = new_network(call, owner, zone, offering, name, args.text("displaytext") or name, cidr, gateway)
+    text = args.text("displaytext") or name
+    network = new_network(call, owner, zone, offering, name=name, text=text, addressing=addressing)
     network.vpc, network.acl = vpc, acl
     if domain is not None:
         network.network_domain = domain
@@ -70,12 +71,13 @@ def new_network(
     owner: model.Account,
     zone: model.Zone,
     offering: model.NetworkOffering,
+    *,
     name: str,
     text: str,
-    cidr: str | None = None,
-    gateway: str | None = None,
+    addressing: tuple[str | None, str | None] = (None, None),
 ) -> model.Network:
     """Enter a network; an isolated one without addressing gets the zone's default."""
+    cidr, gateway = addressing
     if offering.guest_type == "Isolated" and cidr is None:
         pool = ipaddress.ip_network(zone.guest_cidr)
         cidr, gateway = zone.guest_cidr, str(pool[1])

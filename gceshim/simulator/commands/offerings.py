@@ -1,5 +1,7 @@
 """Service, disk, network and VPC offerings."""
 
+from collections.abc import Callable
+
 from gceshim.simulator import entities as model
 from gceshim.simulator import errors
 from gceshim.simulator.call import Call, prune, wire_date
@@ -13,19 +15,21 @@ def list_service_offerings(call: Call) -> Listing:
     rows = Rows(call, call.state.rows(model.ServiceOffering)).ids(model.ServiceOffering)
     rows.same("name", lambda row: row.name).like("keyword", lambda row: row.name, lambda row: row.display_text)
     rows.same("state", lambda row: "Active").flag("issystem", lambda row: False)
-    for parameter, get in (
-        ("cpunumber", lambda row: row.cpus),
-        ("cpuspeed", lambda row: row.speed_mhz),
-        ("memory", lambda row: row.memory_mib),
-    ):
-        least = args.number(parameter)
-        if least is not None:
-            rows.where(lambda row, get=get, least=least: row.custom or (get(row) or 0) >= least)
+    _at_least(rows, args.number("cpunumber"), lambda row: row.cpus)
+    _at_least(rows, args.number("cpuspeed"), lambda row: row.speed_mhz)
+    _at_least(rows, args.number("memory"), lambda row: row.memory_mib)
     machine = args.one("virtualmachineid", model.Vm)
     if machine is not None:
         # The running offering is not among those a machine may change to; a custom one may get other values.
         rows.where(lambda row: row is not machine.offering or row.custom)
     return Listing(rows.found, lambda row: service_offering_row(call, row))
+
+
+def _at_least(
+    rows: Rows[model.ServiceOffering], least: int | None, get: Callable[[model.ServiceOffering], int | None]
+) -> None:
+    if least is not None:
+        rows.where(lambda row: row.custom or (get(row) or 0) >= least)
 
 
 def service_offering_row(call: Call, offering: model.ServiceOffering) -> Row:
@@ -97,7 +101,7 @@ def list_network_offerings(call: Call) -> Listing:
         "availability", lambda row: row.availability
     )
     rows.flag("forvpc", lambda row: row.for_vpc).flag("isdefault", lambda row: True)
-    rows.flag("specifyvlan", lambda row: row.specify_vlan).flag("sourcenatsupported", lambda row: has_nat(row))
+    rows.flag("specifyvlan", lambda row: row.specify_vlan).flag("sourcenatsupported", has_nat)
     rows.flag("specifyipranges", lambda row: row.guest_type == "Shared").flag("istagged", lambda row: False)
     rows.same("traffictype", lambda row: "Guest")
     wanted = {name.casefold() for name in call.args.texts("supportedservices")}

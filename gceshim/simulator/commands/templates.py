@@ -53,7 +53,7 @@ def _listing(call: Call, wanted: str, *, iso: bool) -> Listing:
     has_id = args.has("id") or args.has("ids")
     rows.where(lambda row: _passes(call, row, wanted, scope, by_id=has_id))
     rows.found.sort(key=lambda row: row.sort_key)
-    pairs = []
+    pairs: list[tuple[model.Template, model.Zone]] = []
     for template in rows.found:
         zones = [at for at in template.zones if zone in (None, at)]
         pairs.extend((template, at) for at in (zones[:1] if args.flag("showunique") else zones))

@@ -243,7 +243,7 @@ def _implied_network(call: Call, plan: Plan) -> model.Network:
     if offering is None:
         raise errors.invalid(f"Unable to find network offering with availability=Required in zone {plan.zone.uuid}")
     name = f"{plan.owner.name}-network"
-    return new_network(call, plan.owner, plan.zone, offering, name, name)
+    return new_network(call, plan.owner, plan.zone, offering, name=name, text=name)
 
 
 def _check_quota(call: Call, plan: Plan) -> None:
