@@ -81,6 +81,7 @@ class Table:
             "status": "RUNNING" if number % 2 == 0 else "TERMINATED",
             "creationTimestamp": f"2026-01-{30 - number % 28:02d}T00:00:00.000+00:00",
             "selfLink": call.links.url("zones", str(call.zone), "instances", name),
+            "zone": call.links.url("zones", str(call.zone)),
             "labels": {"env": "prod" if number < 3 else "test"},
             "tags": {"items": ["web", name], "fingerprint": "42WmSpB8rSM="},
         }
@@ -120,6 +121,7 @@ class Table:
             "status": "DONE",
             "progress": 100,
             "targetLink": call.links.url("zones", "z1", "instances", "x"),
+            "zone": call.links.url("zones", "z1"),
             "selfLink": call.links.url("zones", "z1", "operations", "operation-1"),
             "user": call.caller.email,
         }
