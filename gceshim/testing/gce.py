@@ -23,7 +23,7 @@ from gceshim.protocol.schema import validate_error, validate_response
 Body = dict[str, Any]
 
 
-class UnexpectedAnswer(Exception):  # noqa: N818 - says what it is
+class UnexpectedAnswer(Exception):
     """An answer of another status than expected, or one that the discovery document does not allow."""
 
 

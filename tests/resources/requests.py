@@ -1,0 +1,42 @@
+"""Requests that several tests make."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gceshim.testing.gce import Body, Gce
+
+PROJECT = "demo"
+ZONE = "sandbox-1-a"
+HERE: dict[str, Any] = {"project": PROJECT, "zone": ZONE}
+IMAGE = "projects/debian-cloud/global/images/family/debian-12"
+
+
+def insert_body(
+    name: str,
+    *,
+    zone: str = ZONE,
+    image: str = IMAGE,
+    network: str = "global/networks/default",
+    external: bool = False,
+    **members: Any,
+) -> Body:
+    """What instances.insert takes, with everything at its plainest."""
+    interface: Body = {"network": network}
+    if external:
+        interface["accessConfigs"] = [{"name": "external-nat", "type": "ONE_TO_ONE_NAT"}]
+    return {
+        "name": name,
+        "machineType": f"zones/{zone}/machineTypes/small-instance",
+        "disks": [{"boot": True, "autoDelete": True, "initializeParams": {"sourceImage": image}}],
+        "networkInterfaces": [interface],
+        **members,
+    }
+
+
+async def made(gce: Gce, body: Body) -> Body:
+    """Make a machine in `ZONE`, and give its operation when that has ended well."""
+    operation = await gce.done(await gce.call("compute.instances.insert", **HERE, body=body))
+    if "error" in operation:
+        raise AssertionError(operation["error"])
+    return operation
