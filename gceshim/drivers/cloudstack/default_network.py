@@ -1,0 +1,125 @@
+"""The network `default`, made when a machine first needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+from weakref import WeakValueDictionary
+
+from gceshim.drivers import errors
+from gceshim.drivers.base import Steps, Submitted
+from gceshim.drivers.cloudstack.backend import Backend
+from gceshim.drivers.cloudstack.jobs import submitted
+from gceshim.drivers.cloudstack.layout import DEFAULT_MARK
+from gceshim.drivers.cloudstack.locations import Locations
+from gceshim.drivers.cloudstack.networks import Networks
+from gceshim.drivers.cloudstack.rows import Row, rows, text
+from gceshim.drivers.cloudstack.tags import encode, params
+from gceshim.drivers.cloudstack.tries import sure
+from gceshim.model import DEFAULT_NETWORK, Tenant
+
+log = logging.getLogger(__name__)
+
+_DESCRIPTION: Final = "Default network, made by gceshim"
+
+
+class DefaultNetwork:
+    """Makes and marks the network that stands for `default` in a zone."""
+
+    def __init__(self, backend: Backend, locations: Locations, networks: Networks) -> None:
+        self._backend = backend
+        self._locations = locations
+        self._networks = networks
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def make(self, steps: Steps, zone_id: str) -> str:
+        """The CloudStack id of the zone's `default` network, which is made unless it is there by now."""
+        tenant = steps.tenant
+
+        async def find() -> str | None:
+            zone = await self._locations.zone_by_id(tenant, zone_id)
+            if zone is None:
+                return None
+            places = (await self._networks.layout(tenant, fresh=True)).in_zone(DEFAULT_NETWORK, zone.backend_id)
+            return places[0].backend_id if places else None
+
+        async def make() -> str:
+            # Two machines that are made at once are to share one network.
+            lock = self._locks.setdefault((tenant.owner, zone_id), asyncio.Lock())
+            async with lock:
+                return await find() or await self._create(tenant, zone_id)
+
+        made: str = await steps.run("default-network", sure(make, find), find=find)
+        return made
+
+    async def mark(self, steps: Steps, network_id: str) -> None:
+        """
+        Note that this network is `default`, so that it stays so when the account gets others.
+
+        A network that cannot be marked is used all the same.
+        """
+        tenant = steps.tenant
+        mark = params(encode({}, {DEFAULT_MARK: True}))
+
+        async def submit() -> Submitted:
+            return submitted(
+                await self._backend.call(tenant, "createTags", resourceids=network_id, resourcetype="Network", **mark)
+            )
+
+        async def find() -> Submitted | None:
+            layout = await self._networks.layout(tenant, fresh=True)
+            place = layout.places.get(network_id)
+            return Submitted("", network_id) if place and place.marked else None
+
+        try:
+            await steps.job("default-network-mark", sure(submit, find), find=find)
+        except errors.DriverError as exc:
+            log.info("network %s cannot be marked as the default: %s", network_id, exc.message)
+        self._networks.forget(tenant)
+
+    async def _create(self, tenant: Tenant, zone_id: str) -> str:
+        offering = await self._offering(tenant, zone_id)
+        reply = await self._backend.owned(
+            tenant,
+            "createNetwork",
+            name=DEFAULT_NETWORK,
+            displaytext=_DESCRIPTION,
+            zoneid=zone_id,
+            networkofferingid=text(offering, "id"),
+        )
+        self._networks.forget(tenant)
+        network = reply.get("network")
+        if not isinstance(network, dict) or not text(network, "id"):
+            raise errors.Unavailable("CloudStack gave an answer that is not understood", detail="createNetwork")
+        return text(network, "id")
+
+    async def _offering(self, tenant: Tenant, zone_id: str) -> Row:
+        found = await self._backend.every(
+            tenant.credentials,
+            "listNetworkOfferings",
+            "networkoffering",
+            state="Enabled",
+            guestiptype="Isolated",
+            forvpc=False,
+            zoneid=zone_id,
+        )
+        wanted = self._backend.settings.default_network_offering
+        if wanted:
+            for row in found:
+                if wanted in (text(row, "name"), text(row, "id")):
+                    return row
+            raise errors.Unsupported(
+                "The network 'default' cannot be made: the offering that this server is set to use is not there",
+                detail=f"driver.cloudstack.default_network_offering = {wanted!r}",
+            )
+        usable = [row for row in found if any(text(item, "name") == "SourceNat" for item in rows(row, "service"))]
+        required = [row for row in usable if text(row, "availability") == "Required"]
+        if not usable:
+            raise errors.Unsupported(
+                "There is no network 'default' in this zone, and no offering to make one with",
+                kind="network",
+                name=DEFAULT_NETWORK,
+                field="interfaces[0].network",
+            )
+        return (required or usable)[0]

@@ -1,0 +1,288 @@
+"""The making and removal of machines, as workflows that can be replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from gceshim.drivers import errors
+from gceshim.drivers.base import Steps, Submitted
+from gceshim.drivers.cloudstack.backend import Backend
+from gceshim.drivers.cloudstack.default_network import DefaultNetwork
+from gceshim.drivers.cloudstack.external import Addresses
+from gceshim.drivers.cloudstack.jobs import job_about, submitted
+from gceshim.drivers.cloudstack.machines import Machines
+from gceshim.drivers.cloudstack.plan import Nic, Plan
+from gceshim.drivers.cloudstack.rows import Row, flag, number, rows, tags, text
+from gceshim.drivers.cloudstack.tags import encode, params
+from gceshim.drivers.cloudstack.tries import sure
+from gceshim.drivers.cloudstack.userdata import build, encoded
+from gceshim.drivers.cloudstack.vms import BOOT_DEVICE, OPERATION_DETAIL, made_by
+from gceshim.model import InstanceSpec, Tenant
+
+_GOING: Final = frozenset({"Stopping", "Destroyed", "Expunging"})
+
+
+class Deployer:
+    """Workflows over one machine, made of the steps of its operation."""
+
+    def __init__(
+        self, backend: Backend, machines: Machines, addresses: Addresses, default_network: DefaultNetwork
+    ) -> None:
+        self._backend = backend
+        self._machines = machines
+        self._addresses = addresses
+        self._default_network = default_network
+
+    async def create(self, steps: Steps, spec: InstanceSpec, plan: Plan) -> str:
+        """
+        Make a machine after a plan and return CloudStack's id for it.
+
+        When a step fails, all that was made is removed again, but for a default network.
+        """
+        plan = await self._with_default_network(steps, plan)
+        await steps.progress(10)
+        held: list[str] = []
+        try:
+            vm_id = await self._deploy(steps, spec, plan)
+            await steps.progress(70)
+            external = await self._open(steps, plan, vm_id, held)
+            await steps.progress(85)
+            await self._describe(steps, spec, vm_id, external)
+            await steps.progress(95)
+        except errors.DriverError as exc:
+            left = await self._undo(steps, spec, plan, held)
+            if left:
+                raise _with_remains(exc, left) from exc
+            raise
+        return vm_id
+
+    async def destroy(self, steps: Steps, vm_id: str, prefix: str = "") -> None:
+        """Destroy and expunge a machine; one that is gone is a success. Data disks are kept."""
+        tenant = steps.tenant
+
+        async def find() -> Submitted | None:
+            row = await self._machines.by_id(tenant, vm_id)
+            if row is None:
+                return Submitted("", vm_id)
+            if text(row, "state") in _GOING and text(row, "jobid") and number(row, "jobstatus") == 0:
+                return Submitted(text(row, "jobid"), vm_id)
+            return None
+
+        async def submit(expunge: bool) -> Submitted:
+            return submitted(
+                await self._backend.call(tenant, "destroyVirtualMachine", id=vm_id, expunge=expunge or None)
+            )
+
+        async def expunge() -> Submitted:
+            return await submit(True)
+
+        async def keep() -> Submitted:
+            return await submit(False)
+
+        try:
+            try:
+                await steps.job(f"{prefix}destroy", sure(expunge, find), find=find)
+            except errors.Forbidden:
+                # This cloud does not let its users expunge: it will be expunged after the operator's delay.
+                await steps.job(f"{prefix}destroy-only", sure(keep, find), find=find)
+        except errors.DriverError:
+            if await steps.run(f"{prefix}destroy-check", lambda: self._is_there(tenant, vm_id)):
+                raise
+
+    async def release(self, steps: Steps, vm_id: str, prefix: str = "", also: tuple[str, ...] = ()) -> list[str]:
+        """Give back the machine's ephemeral addresses, and `also` these; returns those that cannot be."""
+        tenant = steps.tenant
+        marked = await steps.run(f"{prefix}addresses", lambda: self._addresses.of_machine(tenant, vm_id))
+        left = []
+        for address_id in sorted({*marked, *also}):
+            try:
+                await self._addresses.release(steps, f"{prefix}release-{address_id}", address_id)
+            except errors.DriverError:
+                left.append(address_id)
+        return left
+
+    async def _with_default_network(self, steps: Steps, plan: Plan) -> Plan:
+        nics: list[Nic] = []
+        for nic in plan.nics:
+            if not nic.network_id:
+                made = await self._default_network.make(steps, plan.zone_id)
+                nics.append(replace(nic, network_id=made))
+                continue
+            if nic.mark:
+                await self._default_network.mark(steps, nic.network_id)
+            nics.append(nic)
+        return replace(plan, nics=tuple(nics))
+
+    async def _deploy(self, steps: Steps, spec: InstanceSpec, plan: Plan) -> str:
+        tenant = steps.tenant
+        form = deploy_params(spec, plan, steps.operation, self._backend.settings.user_data_limit_bytes)
+
+        async def submit() -> Submitted:
+            return submitted(await self._backend.owned(tenant, "deployVirtualMachine", **form))
+
+        async def find() -> Submitted | None:
+            row = await self._made(steps, spec, plan)
+            if row is None:
+                return None
+            vm_id = text(row, "id")
+            if text(row, "jobid") and number(row, "jobstatus") == 0:
+                return Submitted(text(row, "jobid"), vm_id)
+            if text(row, "state") == "Running":
+                return Submitted("", vm_id)
+            # It has ended, badly or not yet begun; its job knows.
+            return Submitted(await job_about(self._backend, tenant, vm_id, "VirtualMachine") or "", vm_id)
+
+        result = await steps.job("deploy", sure(submit, find), find=find)
+        row = result.get("virtualmachine", result)
+        vm_id = text(row, "id") if isinstance(row, Mapping) else ""
+        if not vm_id:
+            raise errors.Unavailable("CloudStack gave an answer that is not understood", detail="deployVirtualMachine")
+        return vm_id
+
+    async def _made(self, steps: Steps, spec: InstanceSpec, plan: Plan) -> Row | None:
+        """The machine that this operation made, in whatever state."""
+        reply = await self._backend.owned(
+            steps.tenant, "listVirtualMachines", name=spec.name, zoneid=plan.zone_id, details="min"
+        )
+        found = [row for row in rows(reply, "virtualmachine") if made_by(row) == steps.operation]
+        return next((row for row in found if text(row, "state") not in ("Destroyed", "Expunging")), None)
+
+    async def _open(self, steps: Steps, plan: Plan, vm_id: str, held: list[str]) -> dict[str, Any]:
+        """The ways in from outside; what is to be noted of each. Ephemeral addresses are added to `held`."""
+        noted: dict[str, Any] = {}
+        for index, nic in enumerate(plan.nics):
+            if nic.external is None:
+                continue
+            if nic.shared or plan.any_network:
+                noted[str(index)] = {"name": nic.external, "shared": True}
+                continue
+            address_id, address = nic.public_id, nic.public_address
+            if not address_id:
+                taken = await self._addresses.acquire(steps, f"address-{index}", nic, vm_id)
+                address_id, address = taken.backend_id, taken.address
+                held.append(address_id)
+            await self._addresses.point(steps, f"static-nat-{index}", address_id, nic, vm_id)
+            noted[str(index)] = {
+                "name": nic.external,
+                "id": address_id,
+                "address": address,
+                "ephemeral": not nic.public_id,
+            }
+        return noted
+
+    async def _describe(self, steps: Steps, spec: InstanceSpec, vm_id: str, external: Mapping[str, Any]) -> None:
+        """Labels and all that CloudStack has no field for, as tags; and deletion protection."""
+        tenant = steps.tenant
+        wanted = instance_tags(spec, external)
+
+        async def submit() -> Submitted:
+            return submitted(
+                await self._backend.call(
+                    tenant, "createTags", resourceids=vm_id, resourcetype="UserVm", **params(wanted)
+                )
+            )
+
+        async def find() -> Submitted | None:
+            row = await self._machines.by_id(tenant, vm_id)
+            return Submitted("", vm_id) if row is not None and wanted.keys() <= tags(row).keys() else None
+
+        await steps.job("tags", sure(submit, find), find=find)
+        if spec.deletion_protection:
+            await steps.run(
+                "protect",
+                lambda: self._backend.call(tenant, "updateVirtualMachine", id=vm_id, deleteprotection=True),
+            )
+
+    async def _undo(self, steps: Steps, spec: InstanceSpec, plan: Plan, held: list[str]) -> list[str]:
+        """Remove what the operation made; returns in words what is left."""
+        tenant = steps.tenant
+
+        async def look() -> str:
+            row = await self._made(steps, spec, plan)
+            return text(row, "id") if row else ""
+
+        left = []
+        try:
+            vm_id = await steps.run("undo-look", look)
+            if vm_id:
+                if spec.deletion_protection:
+                    await steps.run("undo-protect", lambda: self._unprotect(tenant, vm_id))
+                await self.destroy(steps, vm_id, "undo-")
+        except errors.DriverError:
+            left.append(f"virtual machine {spec.name}")
+            vm_id = ""
+        try:
+            lost = await self.release(steps, vm_id, "undo-", tuple(held)) if vm_id or held else []
+        except errors.DriverError:
+            lost = held
+        return left + [f"public address {item}" for item in lost]
+
+    async def _unprotect(self, tenant: Tenant, vm_id: str) -> bool:
+        row = await self._machines.by_id(tenant, vm_id)
+        if row is not None and flag(row, "deleteprotection"):
+            await self._backend.call(tenant, "updateVirtualMachine", id=vm_id, deleteprotection=False)
+        return True
+
+    async def _is_there(self, tenant: Tenant, vm_id: str) -> bool:
+        return await self._machines.by_id(tenant, vm_id) is not None
+
+
+def deploy_params(spec: InstanceSpec, plan: Plan, operation: str, user_data_limit_bytes: int) -> dict[str, Any]:
+    """The parameters of `deployVirtualMachine`. Root disk in GiB, memory in MiB, clock in MHz, user data in base 64."""
+    details: dict[str, object] = {OPERATION_DETAIL: operation}
+    if plan.vcpus is not None:
+        details["cpuNumber"] = plan.vcpus
+        details["memory"] = plan.memory_mib
+    if plan.clock_mhz is not None:
+        details["cpuSpeed"] = plan.clock_mhz
+    form: dict[str, Any] = {
+        "name": spec.name,
+        "displayname": spec.name,
+        "zoneid": plan.zone_id,
+        "serviceofferingid": plan.offering_id,
+        "templateid": plan.template_id,
+        "rootdisksize": plan.root_gib,
+        "startvm": True,
+        **{f"details[{index}].{key}": value for index, (key, value) in enumerate(details.items())},
+    }
+    if any(nic.address for nic in plan.nics):
+        for index, nic in enumerate(plan.nics):
+            form[f"iptonetworklist[{index}].networkid"] = nic.network_id
+            form[f"iptonetworklist[{index}].ip"] = nic.address or None
+    elif not plan.any_network:
+        form["networkids"] = [nic.network_id for nic in plan.nics]
+    document = build(spec.metadata, spec.project_metadata, spec.hostname)
+    if document:
+        form["userdata"] = encoded(document, user_data_limit_bytes)
+    return form
+
+
+def instance_tags(spec: InstanceSpec, external: Mapping[str, Any]) -> dict[str, str]:
+    """All tags of a new machine."""
+    return encode(
+        spec.labels,
+        {
+            "machine-type": spec.machine_type,
+            "description": spec.description,
+            "hostname": spec.hostname,
+            "tags": list(spec.network_tags),
+            "metadata": dict(spec.metadata),
+            "kept": dict(spec.kept),
+            "boot-device": spec.boot_device_name if spec.boot_device_name != BOOT_DEVICE else "",
+            "external": dict(external),
+            "deletion-protection": spec.deletion_protection or None,
+        },
+    )
+
+
+def _with_remains(exc: errors.DriverError, left: list[str]) -> errors.DriverError:
+    """The same error, saying too what could not be removed."""
+    return type(exc)(
+        f"{exc.message} (left behind, to be removed by hand: {', '.join(left)})",
+        detail=exc.detail,
+        kind=exc.kind,
+        name=exc.name,
+        field=exc.field,
+    )

@@ -1,0 +1,61 @@
+"""The default driver: CloudStack, reached through libcloud."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from gceshim.drivers import base
+from gceshim.drivers.cloudstack.backend import Backend
+from gceshim.drivers.cloudstack.catalog import Catalog
+from gceshim.drivers.cloudstack.default_network import DefaultNetwork
+from gceshim.drivers.cloudstack.deploy import Deployer
+from gceshim.drivers.cloudstack.external import Addresses
+from gceshim.drivers.cloudstack.identity import Identity
+from gceshim.drivers.cloudstack.images import Images
+from gceshim.drivers.cloudstack.instances import Instances
+from gceshim.drivers.cloudstack.jobs import Jobs
+from gceshim.drivers.cloudstack.locations import Locations
+from gceshim.drivers.cloudstack.machines import Machines
+from gceshim.drivers.cloudstack.networks import Networks
+from gceshim.drivers.cloudstack.plan import Planner
+from gceshim.drivers.cloudstack.projects import Projects
+from gceshim.drivers.cloudstack.settings import Settings, parse
+from gceshim.drivers.cloudstack.transport import Transport
+
+
+class CloudStackDriver(base.Driver):
+    """
+    Puts the capabilities together.
+
+    A driver that reaches CloudStack another way is a subclass with another `transport_class`; one that maps
+    something otherwise replaces that capability after `super().__init__`.
+    """
+
+    transport_class: ClassVar[type[Transport]] = Transport
+
+    def __init__(self, settings: Settings) -> None:
+        """No call is made."""
+        self.backend = Backend(settings, self.transport_class(settings))
+        self.jobs = Jobs(self.backend)
+        self.identity = Identity(self.backend)
+        self.projects = Projects(self.backend)
+        self.locations = locations = Locations(self.backend)
+        self.catalog = catalog = Catalog(self.backend, locations)
+        self.images = images = Images(self.backend)
+        self.networks = networks = Networks(self.backend, locations)
+        machines = Machines(self.backend)
+        planner = Planner(self.backend, locations, catalog, images, networks)
+        deployer = Deployer(
+            self.backend, machines, Addresses(self.backend), DefaultNetwork(self.backend, locations, networks)
+        )
+        self.instances = Instances(self.backend, locations, catalog, networks, machines, planner, deployer)
+
+    @classmethod
+    def create(cls, settings: Mapping[str, Any]) -> CloudStackDriver:
+        """Build it from the table `[driver.cloudstack]`."""
+        return cls(parse(settings))
+
+    async def close(self) -> None:
+        """Give back threads and connections."""
+        await self.backend.close()

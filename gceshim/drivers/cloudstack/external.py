@@ -1,0 +1,173 @@
+"""Ephemeral public addresses: taken for a machine, marked with its id, and given back with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gceshim.drivers import errors
+from gceshim.drivers.base import Steps, Submitted
+from gceshim.drivers.cloudstack.backend import Backend
+from gceshim.drivers.cloudstack.jobs import first, submitted
+from gceshim.drivers.cloudstack.plan import Nic
+from gceshim.drivers.cloudstack.rows import Row, flag, text
+from gceshim.drivers.cloudstack.rows import tags as tags_of
+from gceshim.drivers.cloudstack.tags import encode, params
+from gceshim.drivers.cloudstack.tries import sure
+from gceshim.model import Tenant
+
+_LIST: Final = "listPublicIpAddresses"
+_KEY: Final = "publicipaddress"
+_MOST_TRIES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A public address of CloudStack's."""
+
+    backend_id: str
+    address: str
+
+
+class Addresses:
+    """
+    The public addresses of machines.
+
+    CloudStack cannot be told at the time of asking what an address is for, so one that was asked for by a call whose
+    answer was lost is known only by being new and unmarked. The mark is what decides: a tag can be set but once, and
+    who cannot set it takes another address.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def acquire(self, steps: Steps, name: str, nic: Nic, vm_id: str) -> Address:
+        """
+        Take an address for a machine and mark it as the machine's own.
+
+        :param name: begins the names of the steps. :param nic: with the network's ids.
+        """
+        tenant = steps.tenant
+        for attempt in range(1, _MOST_TRIES + 1):
+            step = name if attempt == 1 else f"{name}-again-{attempt}"
+            before = await steps.run(f"{step}-before", lambda: self._unmarked(tenant, nic))
+            known = frozenset(before)
+
+            async def submit() -> Submitted:
+                where = {"vpcid": nic.vpc_id} if nic.vpc_id else {"networkid": nic.network_id}
+                return submitted(await self._backend.owned(tenant, "associateIpAddress", **where))
+
+            async def find(known: frozenset[str] = known) -> Submitted | None:
+                new = [item for item in await self._unmarked(tenant, nic) if item not in known]
+                return Submitted("", new[0]) if new else None
+
+            result = await steps.job(step, sure(submit, find), find=find)
+            row = result.get("ipaddress", result)
+            backend_id = text(row, "id")
+            if await self._claim(steps, f"{step}-claim", backend_id, vm_id):
+                address = text(row, "ipaddress") or await self._read_address(steps, f"{step}-address", backend_id)
+                return Address(backend_id, address)
+        raise errors.Failed("No public address could be had: others took each one first", kind="address")
+
+    async def point(self, steps: Steps, name: str, address_id: str, nic: Nic, vm_id: str) -> None:
+        """Make the address lead to the machine's interface."""
+        tenant = steps.tenant
+
+        async def enable() -> dict[str, Any]:
+            return await self._backend.call(
+                tenant,
+                "enableStaticNat",
+                ipaddressid=address_id,
+                virtualmachineid=vm_id,
+                networkid=nic.network_id or None,
+            )
+
+        async def find() -> dict[str, Any] | None:
+            row = await self._row(tenant, address_id)
+            if row is not None and flag(row, "isstaticnat") and text(row, "virtualmachineid") == vm_id:
+                return {"success": True}
+            return None
+
+        await steps.run(name, sure(enable, find), find=find)
+
+    async def of_machine(self, tenant: Tenant, vm_id: str) -> list[str]:
+        """The ids of the ephemeral addresses that are marked as the machine's."""
+        mark = encode({}, {"ephemeral": vm_id})
+        found = []
+        for row in await self._backend.every_owned(tenant, _LIST, _KEY, **params(mark)):
+            if mark.items() <= tags_of(row).items():
+                found.append(text(row, "id"))
+        return sorted(found)
+
+    async def release(self, steps: Steps, name: str, address_id: str) -> None:
+        """Give an address back; one that is back already is a success."""
+        tenant = steps.tenant
+
+        async def submit() -> Submitted:
+            return submitted(await self._backend.call(tenant, "disassociateIpAddress", id=address_id))
+
+        async def find() -> Submitted | None:
+            return None if await self._row(tenant, address_id) else Submitted("", address_id)
+
+        try:
+            await steps.job(name, sure(submit, find), find=find)
+        except errors.DriverError:
+            if await steps.run(f"{name}-check", lambda: self._is_held(tenant, address_id)):
+                raise
+
+    async def _claim(self, steps: Steps, name: str, address_id: str, vm_id: str) -> bool:
+        tenant = steps.tenant
+        mark = encode({}, {"ephemeral": vm_id})
+
+        async def submit() -> Submitted:
+            return submitted(
+                await self._backend.call(
+                    tenant,
+                    "createTags",
+                    resourceids=address_id,
+                    resourcetype="PublicIpAddress",
+                    **params(mark),
+                )
+            )
+
+        async def find() -> Submitted | None:
+            row = await self._row(tenant, address_id)
+            return Submitted("", address_id) if row and mark.items() <= tags_of(row).items() else None
+
+        try:
+            await steps.job(name, sure(submit, find), find=find)
+        except (errors.Failed, errors.Invalid, errors.Forbidden):
+            return bool(await steps.run(f"{name}-check", lambda: self._is_marked(tenant, address_id, mark)))
+        return True
+
+    async def _is_marked(self, tenant: Tenant, address_id: str, mark: Mapping[str, str]) -> bool:
+        row = await self._row(tenant, address_id)
+        return row is not None and mark.items() <= tags_of(row).items()
+
+    async def _is_held(self, tenant: Tenant, address_id: str) -> bool:
+        return await self._row(tenant, address_id) is not None
+
+    async def _read_address(self, steps: Steps, name: str, address_id: str) -> str:
+        async def read() -> str:
+            row = await self._row(steps.tenant, address_id)
+            return text(row, "ipaddress") if row else ""
+
+        found: str = await steps.run(name, read)
+        return found
+
+    async def _unmarked(self, tenant: Tenant, nic: Nic) -> list[str]:
+        """The ids of the network's addresses that nobody uses and nothing marks."""
+        where = {"vpcid": nic.vpc_id} if nic.vpc_id else {"associatednetworkid": nic.network_id}
+        found = await self._backend.every_owned(tenant, _LIST, _KEY, **where)
+        return sorted(
+            text(row, "id")
+            for row in found
+            if not (flag(row, "issourcenat") or flag(row, "isstaticnat") or flag(row, "hasrules") or tags_of(row))
+        )
+
+    async def _row(self, tenant: Tenant, address_id: str) -> Row | None:
+        try:
+            return first(await self._backend.owned(tenant, _LIST, id=address_id, allocatedonly=True), _KEY)
+        except errors.Invalid:
+            return None

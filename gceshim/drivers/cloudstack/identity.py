@@ -1,0 +1,77 @@
+"""Who a caller is, and the projects they may act in."""
+
+from __future__ import annotations
+
+from gceshim.drivers import base, errors
+from gceshim.drivers.cloudstack.backend import Backend
+from gceshim.drivers.cloudstack.names import shown, slug
+from gceshim.drivers.cloudstack.rows import Row, rows, text
+from gceshim.model import Account, Credentials, Tenant, stable_id
+
+
+class Identity(base.Identity):
+    """Implements `base.Identity`."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def whoami(self, credentials: Credentials) -> Account:
+        """The account of the user whose key this is. Asks CloudStack each time. Source: `listUsers`."""
+        reply = await self._backend.transport.call(credentials, "listUsers", page=1, pagesize=1)
+        if reply.get("count") == 1:
+            found = rows(reply, "user")
+        else:
+            found = await self._backend.every(credentials, "listUsers", "user")
+        mine = [row for row in found if text(row, "apikey") == credentials.api_key]
+        if not mine and len({text(row, "accountid") for row in found}) == 1:
+            mine = found  # users of one account; the key is not shown in every release
+        if not mine:
+            answer = await self._backend.transport.call(credentials, "getUser", userapikey=credentials.api_key)
+            row = answer.get("user")
+            mine = [row] if isinstance(row, dict) else []
+        if not mine:
+            raise errors.Unavailable("CloudStack does not tell whose credentials these are", detail="listUsers")
+        return account_of(mine[0])
+
+    async def tenant(self, subject: str, credentials: Credentials, project: str) -> Tenant:
+        """The tenant of a project by name, id or numeric id. Source: `listProjects`, `listUsers`."""
+        account = await self._backend.remembered(credentials, "account", lambda: self.whoami(credentials))
+        own = {"default", account.name, slug(account.name), account.backend_id, str(stable_id(account.backend_id))}
+        if project in own:
+            return Tenant(subject, credentials, project, owner=account.backend_id)
+        found = find_project(await self._projects(credentials), project)
+        if found is None:
+            found = find_project(await self._projects(credentials, fresh=True), project)
+        if found is None:
+            raise errors.NotFound(f"There is no project {project!r} for you", kind="project", name=project)
+        project_id = text(found, "id")
+        return Tenant(subject, credentials, project, owner=project_id, project_id=project_id)
+
+    async def _projects(self, credentials: Credentials, *, fresh: bool = False) -> list[Row]:
+        async def fetch() -> list[Row]:
+            return await self._backend.every(credentials, "listProjects", "project")
+
+        return await self._backend.remembered(credentials, "projects", fetch, fresh=fresh)
+
+
+def account_of(row: Row) -> Account:
+    """The account of a user row."""
+    return Account(
+        backend_id=text(row, "accountid"),
+        name=text(row, "account"),
+        domain=text(row, "domain"),
+        user=text(row, "username"),
+        email=text(row, "email"),
+    )
+
+
+def find_project(found: list[Row], name: str) -> Row | None:
+    """The project of a name: as shown, as CloudStack has it, its id, or its numeric id."""
+    names = shown(found)
+    for row in found:
+        if name == names[text(row, "id")]:
+            return row
+    for row in found:
+        if name in (text(row, "name"), text(row, "id"), str(stable_id(text(row, "id")))):
+            return row
+    return None

@@ -1,0 +1,233 @@
+"""Instances: virtual machines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gceshim.drivers import base, errors
+from gceshim.drivers.base import Steps, Submitted
+from gceshim.drivers.cloudstack.backend import Backend
+from gceshim.drivers.cloudstack.catalog import Catalog, Offering
+from gceshim.drivers.cloudstack.deploy import Deployer
+from gceshim.drivers.cloudstack.jobs import submitted
+from gceshim.drivers.cloudstack.locations import Locations
+from gceshim.drivers.cloudstack.machines import Machines
+from gceshim.drivers.cloudstack.networks import Networks
+from gceshim.drivers.cloudstack.plan import Plan, Planner
+from gceshim.drivers.cloudstack.rows import Row, text
+from gceshim.drivers.cloudstack.tries import sure
+from gceshim.drivers.cloudstack.vms import Surroundings, instance_of, is_protected, network_ids
+from gceshim.model import Instance, InstanceRef, InstanceSpec, Page, Tenant, Zone
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A change of state: its command, and CloudStack's state when it is done."""
+
+    name: str
+    command: str
+    done: str
+
+
+START = Verb("start", "startVirtualMachine", "Running")
+STOP = Verb("stop", "stopVirtualMachine", "Stopped")
+
+
+class Instances(base.Instances):
+    """Implements `base.Instances`."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        locations: Locations,
+        catalog: Catalog,
+        networks: Networks,
+        machines: Machines,
+        planner: Planner,
+        deployer: Deployer,
+    ) -> None:
+        self._backend = backend
+        self._locations = locations
+        self._catalog = catalog
+        self._networks = networks
+        self._machines = machines
+        self._planner = planner
+        self._deployer = deployer
+
+    async def get(self, tenant: Tenant, zone: str, name: str) -> Instance:
+        """By name or numeric id: two calls, for what is asked often. Source: `listVirtualMachines`, `listVolumes`."""
+        where = await self._locations.zone(tenant, zone)
+        row = await self._machines.by_name(tenant, where, name)
+        if row is None:
+            raise _no_instance(name, where.name)
+        volumes = await self._backend.every_owned(tenant, "listVolumes", "volume", virtualmachineid=text(row, "id"))
+        names = {text(row, "id"): name if not name.isdigit() else ""}
+        if not names[text(row, "id")]:
+            names = await self._machines.names(tenant, [row], whole=False)
+        return (await self._instances(tenant, [(row, names[text(row, "id")])], volumes))[0]
+
+    async def list(
+        self, tenant: Tenant, zone: str | None, *, page: int, page_size: int, name: str | None = None
+    ) -> Page[Instance]:
+        """In the order of making: two calls for a page. Source: `listVirtualMachines`, `listVolumes`."""
+        where = await self._locations.zone(tenant, zone) if zone is not None else None
+        if name is not None:
+            named = await self._named(tenant, where, name)
+            start = (page - 1) * page_size
+            chosen, more = named[start : start + page_size], len(named) > start + page_size
+            volumes = await self._data_volumes(tenant, where) if chosen else []
+        else:
+            (found, more), volumes = await asyncio.gather(
+                self._machines.page(tenant, where, page=page, page_size=page_size),
+                self._data_volumes(tenant, where),
+            )
+            names = await self._machines.names(tenant, found, whole=page == 1 and not more)
+            chosen = [(row, names[text(row, "id")]) for row in found]
+        return Page(await self._instances(tenant, chosen, volumes), more=more)
+
+    async def check(self, tenant: Tenant, spec: InstanceSpec) -> None:
+        """Plan it, and look whether the name is free. Source: the lists of `plan`, `listVirtualMachines`."""
+        zone = await self._locations.zone(tenant, spec.zone)
+        found, _ = await asyncio.gather(
+            self._machines.by_name(tenant, zone, spec.name), self._planner.plan(tenant, spec)
+        )
+        if found is not None:
+            raise errors.AlreadyExists(
+                f"There is an instance {spec.name!r} in zone {zone.name!r}", kind="instance", name=spec.name
+            )
+
+    async def create(self, steps: Steps, spec: InstanceSpec) -> Instance:
+        """Make and start it. Source: `deployVirtualMachine`, `createTags`, `associateIpAddress`, `enableStaticNat`."""
+        tenant = steps.tenant
+
+        async def resolve() -> dict[str, Any]:
+            await self.check(tenant, spec)
+            return (await self._planner.plan(tenant, spec)).to_json()
+
+        plan = Plan.from_json(await steps.run("resolve", resolve))
+        await steps.progress(5)
+        vm_id = await self._deployer.create(steps, spec, plan)
+        row = await self._machines.by_id(tenant, vm_id)
+        if row is None:
+            raise errors.Failed(f"Instance {spec.name!r} was removed while it was made", kind="instance")
+        volumes = await self._backend.every_owned(tenant, "listVolumes", "volume", virtualmachineid=vm_id)
+        return (await self._instances(tenant, [(row, spec.name)], volumes))[0]
+
+    async def delete(self, steps: Steps, instance: InstanceRef) -> None:
+        """Remove it with its addresses. Source: `destroyVirtualMachine`, `disassociateIpAddress`."""
+        tenant = steps.tenant
+
+        async def look() -> dict[str, bool]:
+            row = await self._machines.by_id(tenant, instance.backend_id)
+            return {"there": row is not None, "protected": row is not None and is_protected(row)}
+
+        found = await steps.run("look", look)
+        if found["protected"]:
+            raise errors.InUse(
+                f"Instance {instance.name!r} has deletion protection on", kind="instance", name=instance.name
+            )
+        if found["there"]:
+            await self._deployer.destroy(steps, instance.backend_id)
+            await steps.progress(70)
+        left = await self._deployer.release(steps, instance.backend_id)
+        if left:
+            raise errors.Failed(
+                f"Instance {instance.name!r} is gone, but its address could not be given back",
+                detail=f"public addresses {', '.join(left)}",
+            )
+
+    async def start(self, steps: Steps, instance: InstanceRef) -> None:
+        """Start it. Source: `startVirtualMachine`."""
+        await self._change(steps, instance, START)
+
+    async def stop(self, steps: Steps, instance: InstanceRef) -> None:
+        """Stop it. Source: `stopVirtualMachine`."""
+        await self._change(steps, instance, STOP)
+
+    async def reset(self, steps: Steps, instance: InstanceRef) -> None:
+        """Restart it hard. Source: `rebootVirtualMachine`."""
+        tenant = steps.tenant
+        if await steps.run("state", self._state(tenant, instance)) != "Running":
+            raise _not_running(instance)
+
+        async def submit() -> Submitted:
+            return submitted(await self._backend.call(tenant, "rebootVirtualMachine", id=instance.backend_id))
+
+        try:
+            await steps.job("reset", submit)
+        except (errors.Invalid, errors.Failed) as exc:
+            if await steps.run("state-after", self._state(tenant, instance)) != "Running":
+                raise _not_running(instance) from exc
+            raise
+
+    async def _change(self, steps: Steps, instance: InstanceRef, verb: Verb) -> None:
+        tenant = steps.tenant
+        if await steps.run("state", self._state(tenant, instance)) == verb.done:
+            return
+
+        async def submit() -> Submitted:
+            return submitted(await self._backend.call(tenant, verb.command, id=instance.backend_id))
+
+        async def find() -> Submitted | None:
+            row = await self._machines.by_id(tenant, instance.backend_id)
+            return Submitted("", instance.backend_id) if row and text(row, "state") == verb.done else None
+
+        try:
+            await steps.job(verb.name, sure(submit, find), find=find)
+        except (errors.Invalid, errors.Failed):
+            # Somebody else may have been faster.
+            if await steps.run("state-after", self._state(tenant, instance)) != verb.done:
+                raise
+
+    def _state(self, tenant: Tenant, instance: InstanceRef) -> Callable[[], Awaitable[str]]:
+        """Reads CloudStack's word for the machine's state."""
+
+        async def read() -> str:
+            row = await self._machines.by_id(tenant, instance.backend_id)
+            if row is None:
+                raise _no_instance(instance.name, instance.zone)
+            return text(row, "state")
+
+        return read
+
+    async def _named(self, tenant: Tenant, where: Zone | None, name: str) -> Sequence[tuple[Row, str]]:
+        if where is None:
+            return await self._machines.everywhere(tenant, name)
+        row = await self._machines.by_name(tenant, where, name)
+        return [(row, name)] if row is not None else []
+
+    async def _data_volumes(self, tenant: Tenant, where: Zone | None) -> Sequence[Row]:
+        return await self._backend.every_owned(
+            tenant, "listVolumes", "volume", type="DATADISK", zoneid=where.backend_id if where else None
+        )
+
+    async def _instances(
+        self, tenant: Tenant, found: Sequence[tuple[Row, str]], volumes: Sequence[Row]
+    ) -> Sequence[Instance]:
+        if not found:
+            return []
+        around = await self._around(tenant, [row for row, _ in found])
+        return [instance_of(row, name, volumes, around) for row, name in found]
+
+    async def _around(self, tenant: Tenant, found: Sequence[Row]) -> Surroundings:
+        """What the rows refer to, from memory where it is there."""
+        zones = {zone.backend_id: zone for zone in await self._locations.zones(tenant)}
+        used = [zone_id for zone_id in {text(row, "zoneid") for row in found} if zone_id in zones]
+        networks: set[str] = set().union(*(network_ids(row) for row in found))
+        layout, offerings = await asyncio.gather(
+            self._networks.layout_with(tenant, networks),
+            asyncio.gather(*(self._catalog.offerings(tenant, zones[zone_id]) for zone_id in used)),
+        )
+        by_zone: dict[str, Sequence[Offering]] = dict(zip(used, offerings, strict=True))
+        return Surroundings(zones, by_zone, self._backend.settings.machine_types, layout)
+
+
+def _no_instance(name: str, zone: str) -> errors.NotFound:
+    return errors.NotFound(f"There is no instance {name!r} in zone {zone!r}", kind="instance", name=name)
+
+
+def _not_running(instance: InstanceRef) -> errors.NotReady:
+    return errors.NotReady(f"Instance {instance.name!r} is not running", kind="instance", name=instance.name)

@@ -1,0 +1,86 @@
+"""Asynchronous jobs."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from gceshim.drivers import base, errors
+from gceshim.drivers.base import Submitted
+from gceshim.drivers.cloudstack.backend import Backend
+from gceshim.drivers.cloudstack.failures import failure
+from gceshim.drivers.cloudstack.rows import Row, number, rows, text
+from gceshim.model import Job, JobState, Tenant
+
+_MOST_PAGES: Final = 4
+_COMMAND: Final = re.compile(r"(\w+?)(?:CmdByAdmin|Cmd)?$")
+
+
+class Jobs(base.Jobs):
+    """Implements `base.Jobs`."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def get(self, tenant: Tenant, job_id: str) -> Job:
+        """The job by its id. Source: `queryAsyncJobResult`."""
+        try:
+            reply = await self._backend.call(tenant, "queryAsyncJobResult", jobid=job_id)
+        except errors.Invalid as exc:
+            raise errors.NotFound(
+                f"CloudStack does not know job {job_id}", detail=exc.detail, kind="job", name=job_id
+            ) from exc
+        return job_of(job_id, reply)
+
+    async def pending(self, tenant: Tenant) -> frozenset[str] | None:
+        """The ids of jobs that have not ended; None when there are too many rows. Source: `listAsyncJobs`."""
+        found: set[str] = set()
+        pages = 0
+        async for page in self._backend.pages(tenant.credentials, "listAsyncJobs", "asyncjobs"):
+            found.update(text(row, "jobid") for row in page if number(row, "jobstatus") == 0)
+            pages += 1
+            if pages == _MOST_PAGES and len(page) == self._backend.settings.page_size:
+                return None
+        return frozenset(found)
+
+
+def job_of(job_id: str, row: Row) -> Job:
+    """The job in a reply of `queryAsyncJobResult`."""
+    status = number(row, "jobstatus")
+    result = row.get("jobresult")
+    result = result if isinstance(result, dict) else {}
+    if status == 0:
+        return Job(job_id, JobState.PENDING)
+    if status == 1:
+        return Job(job_id, JobState.DONE, result=result)
+    if status != 2:
+        raise errors.Unavailable("CloudStack gave an answer that is not understood", detail=f"job status {status!r}")
+    code = number(result, "errorcode") or number(row, "jobresultcode") or 530
+    match = _COMMAND.search(text(row, "cmd"))
+    failed = failure(code, text(result, "errortext"), command=f"job {job_id} ({match[1] if match else 'unknown'})")
+    return Job(job_id, JobState.FAILED, error=type(failed).__name__, message=failed.message, detail=failed.detail)
+
+
+def submitted(reply: Row) -> Submitted:
+    """What an asynchronous command answered."""
+    job_id = text(reply, "jobid")
+    if not job_id:
+        raise errors.Unavailable("CloudStack gave an answer that is not understood", detail="no jobid")
+    return Submitted(job_id, text(reply, "id"))
+
+
+async def job_about(backend: Backend, tenant: Tenant, object_id: str, kind: str) -> str | None:
+    """The id of the latest job about an object, or None. Source: `listAsyncJobs`."""
+    async for page in backend.pages(
+        tenant.credentials, "listAsyncJobs", "asyncjobs", resourceid=object_id, resourcetype=kind
+    ):
+        mine = [row for row in page if text(row, "jobinstanceid") == object_id]
+        if mine:
+            return text(max(mine, key=lambda row: text(row, "created")), "jobid")
+    return None
+
+
+def first(reply: Row, key: str) -> Row | None:
+    """The first row of a list reply."""
+    found = rows(reply, key)
+    return found[0] if found else None

@@ -1,0 +1,169 @@
+"""Finding virtual machines by the names that instances have."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from gceshim.drivers import errors
+from gceshim.drivers.cloudstack.backend import Backend
+from gceshim.drivers.cloudstack.names import is_label, shown, slug, split, suffixed
+from gceshim.drivers.cloudstack.rows import Row, age_key, rows, text
+from gceshim.model import Tenant, Zone, stable_id
+
+_LIST: Final = "listVirtualMachines"
+_KEY: Final = "virtualmachine"
+#: What an instance is made of; statistics are left out, as they are slow to gather.
+_FULL: Final = "nics,servoff"
+#: Machines that were destroyed and not expunged are gone, as GCE sees it.
+_PRESENT: Final = "Present"
+_MOST_REMEMBERED: Final = 10_000
+
+
+class Machines:
+    """Virtual machine rows of one tenant, by id and by name."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._ids: OrderedDict[tuple[str, str, str], str] = OrderedDict()
+
+    async def by_id(self, tenant: Tenant, backend_id: str) -> Row | None:
+        """One machine of the tenant by CloudStack's id; None where there is none (any more)."""
+        try:
+            reply = await self._backend.owned(tenant, _LIST, id=backend_id, state=_PRESENT, details=_FULL)
+        except (errors.Invalid, errors.Forbidden):
+            return None  # never was, or is somebody else's
+        for row in rows(reply, _KEY):
+            if text(row, "projectid") == (tenant.project_id or ""):
+                return row
+        return None
+
+    async def by_name(self, tenant: Tenant, zone: Zone, name: str) -> Row | None:
+        """
+        One machine by the name it is shown by, or its numeric id.
+
+        One call for a name that CloudStack has too. Any other is looked for in the whole zone, unless it was found
+        before; what was found before is checked.
+        """
+        if is_label(name):
+            same = await self._named(tenant, zone, name)
+            if same:
+                return same[0]
+        key = (tenant.owner, zone.backend_id, name)
+        held = self._ids.get(key)
+        if held is not None:
+            self._ids.move_to_end(key)
+            row = await self.by_id(tenant, held)
+            if row is not None and _answers_to(row, name) and text(row, "zoneid") == zone.backend_id:
+                return row
+            del self._ids[key]
+        parts = split(name)
+        if parts is not None:
+            for row in (await self._named(tenant, zone, parts[0]))[1:]:
+                if _answers_to(row, name):
+                    return row
+        found = await self._scan(tenant, zone, name)
+        if found is None:
+            return None
+        self._ids[key] = text(found, "id")
+        while len(self._ids) > _MOST_REMEMBERED:
+            self._ids.popitem(last=False)
+        return await self.by_id(tenant, text(found, "id"))
+
+    async def page(self, tenant: Tenant, zone: Zone | None, *, page: int, page_size: int) -> tuple[list[Row], bool]:
+        """One page in the order of making, and whether more follow."""
+        reply = await self._backend.owned(
+            tenant,
+            _LIST,
+            zoneid=zone.backend_id if zone else None,
+            state=_PRESENT,
+            details=_FULL,
+            page=page,
+            pagesize=page_size,
+        )
+        found = rows(reply, _KEY)
+        count = reply.get("count")
+        more = count > page * page_size if isinstance(count, int) else len(found) == page_size
+        return found, more and bool(found)
+
+    async def names(self, tenant: Tenant, found: Sequence[Row], *, whole: bool) -> dict[str, str]:
+        """
+        The names to show for the rows of one page, by id.
+
+        :param whole: the page is all there is. Else the zones are searched for what shares a made-up name.
+        """
+        names: dict[str, str] = {}
+        for zone_id in {text(row, "zoneid") for row in found}:
+            here = [row for row in found if text(row, "zoneid") == zone_id]
+            made = {slug(text(row, "name")) for row in here if not is_label(text(row, "name"))}
+            if made and not whole:
+                known = {text(row, "id") for row in here}
+                async for page in self._all(tenant, zone_id):
+                    here += [row for row in page if text(row, "id") not in known and slug(text(row, "name")) in made]
+            names.update(shown(here))
+        return names
+
+    async def everywhere(self, tenant: Tenant, name: str) -> list[tuple[Row, str]]:
+        """The machines of exactly this shown name, at most one in each zone, with that name."""
+        found: dict[str, Row] = {}
+        if is_label(name):
+            reply = await self._backend.owned(tenant, _LIST, name=name, state=_PRESENT, details=_FULL)
+            for row in sorted(rows(reply, _KEY), key=age_key):
+                if text(row, "name") == name:
+                    found.setdefault(text(row, "zoneid"), row)
+        if not found:
+            by_zone: dict[str, list[Row]] = {}
+            async for page in self._all(tenant, None):
+                for row in page:
+                    if _may_be(row, name):
+                        by_zone.setdefault(text(row, "zoneid"), []).append(row)
+            for zone_id, matches in by_zone.items():
+                chosen = _pick(matches, name)
+                full = await self.by_id(tenant, text(chosen, "id")) if chosen else None
+                if full is not None:
+                    found[zone_id] = full
+        return [(row, name) for row in found.values()]
+
+    async def _named(self, tenant: Tenant, zone: Zone, name: str) -> list[Row]:
+        """The machines that CloudStack calls just so, the oldest first."""
+        reply = await self._backend.owned(
+            tenant, _LIST, name=name, zoneid=zone.backend_id, state=_PRESENT, details=_FULL
+        )
+        return sorted((row for row in rows(reply, _KEY) if text(row, "name") == name), key=age_key)
+
+    async def _scan(self, tenant: Tenant, zone: Zone, name: str) -> Row | None:
+        matches: list[Row] = []
+        async for page in self._all(tenant, zone.backend_id):
+            matches += [row for row in page if _may_be(row, name)]
+        return _pick(matches, name)
+
+    def _all(self, tenant: Tenant, zone_id: str | None) -> AsyncIterator[list[Row]]:
+        return self._backend.pages(
+            tenant.credentials,
+            _LIST,
+            _KEY,
+            projectid=tenant.project_id,
+            zoneid=zone_id,
+            state=_PRESENT,
+            details="min",
+        )
+
+
+def _may_be(row: Row, name: str) -> bool:
+    return slug(text(row, "name")) == name or _answers_to(row, name)
+
+
+def _answers_to(row: Row, name: str) -> bool:
+    """Whether the name can be this machine's, whatever others are called."""
+    backend_id = text(row, "id")
+    if name.isdigit():
+        return str(stable_id(backend_id)) == name
+    base = slug(text(row, "name"))
+    return name == base or any(name == suffixed(base, backend_id, digits) for digits in (8, 16, 32))
+
+
+def _pick(matches: Sequence[Row], name: str) -> Row | None:
+    names = shown(matches)
+    exact = next((row for row in matches if names[text(row, "id")] == name), None)
+    return exact or next((row for row in matches if _answers_to(row, name) and slug(text(row, "name")) != name), None)

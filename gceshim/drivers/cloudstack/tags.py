@@ -1,0 +1,95 @@
+"""
+What GCE knows and CloudStack does not, kept as resource tags whose keys begin with `gce:`; other tags are labels.
+
+A reserved value is JSON in one tag; one of more than 255 characters is deflated, put in base 64 and cut into
+`gce:<key>.0`, `gce:<key>.1`, ..., the first of which begins with the number of pieces.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import zlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+log = logging.getLogger(__name__)
+
+PREFIX: Final = "gce:"
+LIMIT: Final = 255
+#: Labels without a value; CloudStack has no tag without one.
+EMPTY_LABELS: Final = "empty-labels"
+_UNPACKED_LIMIT: Final = 4 * 1024 * 1024
+
+
+def encode(labels: Mapping[str, str], reserved: Mapping[str, Any]) -> dict[str, str]:
+    """
+    The tags for labels and reserved values. A reserved value that is None, "", or an empty container is left out.
+
+    :param reserved: JSON values by key, as `description`; the keys are small letters and hyphens.
+    """
+    tags = {key: value for key, value in labels.items() if value}
+    empty = sorted(key for key, value in labels.items() if not value)
+    for key, value in {**reserved, EMPTY_LABELS: empty}.items():
+        if value is None or value in ("", [], {}):
+            continue
+        text = json.dumps(value, separators=(",", ":"), sort_keys=True)
+        if len(text) <= LIMIT:
+            tags[f"{PREFIX}{key}"] = text
+            continue
+        for number, piece in enumerate(_pieces(text)):
+            tags[f"{PREFIX}{key}.{number}"] = piece
+    return tags
+
+
+def decode(tags: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Any]]:
+    """The labels, in the order of their keys, and the reserved values; what is damaged is left out and logged."""
+    labels = {key: tags[key] for key in sorted(tags) if not key.startswith(PREFIX)}
+    reserved: dict[str, Any] = {}
+    for key, value in tags.items():
+        if not key.startswith(PREFIX):
+            continue
+        name = key[len(PREFIX) :]
+        base, _, number = name.rpartition(".")
+        try:
+            if base and number.isdigit():
+                if number == "0":
+                    reserved[base] = json.loads(_joined(tags, base))
+            else:
+                reserved[name] = json.loads(value)
+        except (ValueError, KeyError, zlib.error, RecursionError) as exc:
+            log.warning("the reserved tag %s cannot be read: %s", key, type(exc).__name__)
+    empty = reserved.pop(EMPTY_LABELS, [])
+    if isinstance(empty, list):
+        labels.update({key: "" for key in empty if isinstance(key, str)})
+    return dict(sorted(labels.items())), reserved
+
+
+def _pieces(text: str) -> list[str]:
+    packed = base64.urlsafe_b64encode(zlib.compress(text.encode(), 9)).decode()
+    room = LIMIT - 8  # "123456z:" before the first piece
+    count = -(-len(packed) // room)
+    pieces = [packed[start : start + room] for start in range(0, len(packed), room)]
+    return [f"{count}z:{pieces[0]}", *pieces[1:]]
+
+
+def _joined(tags: Mapping[str, str], base: str) -> str:
+    count, mark, head = tags[f"{PREFIX}{base}.0"].partition("z:")
+    if not mark:
+        raise ValueError("no count")
+    packed = head + "".join(tags[f"{PREFIX}{base}.{number}"] for number in range(1, int(count)))
+    unpacker = zlib.decompressobj()
+    text = unpacker.decompress(base64.urlsafe_b64decode(packed), _UNPACKED_LIMIT)
+    if unpacker.unconsumed_tail:
+        raise ValueError("too large")
+    return text.decode()
+
+
+def params(tags: Mapping[str, str]) -> dict[str, str]:
+    """The parameters `tags[i].key` and `tags[i].value` of `createTags`."""
+    found = {}
+    for index, (key, value) in enumerate(tags.items()):
+        found[f"tags[{index}].key"] = key
+        found[f"tags[{index}].value"] = value
+    return found

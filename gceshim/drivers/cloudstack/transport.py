@@ -1,0 +1,320 @@
+"""
+Calls to the CloudStack API through libcloud, off the event loop. The only module that knows libcloud.
+
+Each thread of a bounded pool has one libcloud driver and with it one keep-alive connection; the caller's keys are in
+that driver for the time of one call. Every call is a POST whose parameters are in the body, so that keys and
+signatures are in no URL, and so in no log, no exception and no proxy's record; CloudStack takes GET and POST alike.
+"""
+
+# mypy: disallow-untyped-calls=False
+# libcloud has types for some of its functions only.
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import datetime
+import hashlib
+import hmac
+import http.cookiejar
+import json
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import requests
+from libcloud.common.cloudstack import CloudStackConnection, CloudStackResponse
+from libcloud.common.types import LibcloudError
+from libcloud.compute.drivers.cloudstack import CloudStackNodeDriver
+from libcloud.http import LibcloudConnection
+from libcloud.utils.misc import lowercase_keys
+
+from gceshim.drivers import errors
+from gceshim.drivers.cloudstack.failures import failure
+from gceshim.drivers.cloudstack.settings import Settings
+from gceshim.model import Credentials
+
+log = logging.getLogger(__name__)
+
+_SAFE: Final = ("list", "query", "get", "find")
+_RETRY_SECONDS: Final = 0.1
+_SIGNATURE_MINUTES: Final = 15
+_CHUNK_BYTES: Final = 65_536
+_DETAIL_LIMIT: Final = 200
+
+
+class _Refused(Exception):
+    """CloudStack answered with an error status."""
+
+    def __init__(self, status: int, body: str) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        self.body = body
+
+
+class _TooLarge(Exception):
+    """The reply is larger than we take."""
+
+
+class _Wire(LibcloudConnection):
+    """libcloud's HTTP connection, with bounds: size of the reply and time for all of it."""
+
+    def __init__(self, settings: Settings, host: str, port: int, secure: bool) -> None:
+        super().__init__(host, port, secure=secure, timeout=settings.timeout_seconds)
+        self._settings = settings
+        self.verify = settings.verify_tls
+        self.ca_cert = (settings.ca_file or self.ca_cert) if settings.verify_tls else None
+        session = requests.Session()
+        session.trust_env = False  # no .netrc, no proxy from the environment: settings are the only source
+        session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+        self.session: requests.Session = session
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        raw: bool = False,
+        stream: bool = False,
+        hooks: object = None,
+    ) -> None:
+        """Send it with the query as the form body, and read the reply within the bounds."""
+        path, _, form = url.partition("?")
+        limit_seconds = self._settings.timeout_seconds
+        deadline = time.monotonic() + limit_seconds
+        response = self.session.request(
+            method="POST",
+            url=f"{self.host}{path}",
+            data=form,
+            headers={**(headers or {}), "Content-Type": "application/x-www-form-urlencoded"},
+            allow_redirects=False,
+            stream=True,
+            verify=self.verification,
+            timeout=limit_seconds,
+        )
+        chunks = []
+        size_bytes = 0
+        try:
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                chunks.append(chunk)
+                size_bytes += len(chunk)
+                if size_bytes > self._settings.reply_limit_bytes:
+                    raise _TooLarge
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+        except BaseException:
+            response.close()
+            raise
+        response._content = b"".join(chunks)
+        response.encoding = "utf-8"  # else requests guesses, slowly
+        self.response = response
+
+
+class _Response(CloudStackResponse):
+    """libcloud's reply, keeping the error's status and body, which libcloud reduces to a text."""
+
+    def __init__(self, response: requests.Response, connection: object) -> None:
+        self.connection = connection
+        self.headers = lowercase_keys(dict(response.headers))
+        self.status = response.status_code
+        self.body = response.text.strip()
+        if not self.success():
+            self.parse_error()
+        self.object = self.parse_body()
+
+    def parse_error(self) -> None:
+        raise _Refused(self.status, str(self.body))
+
+
+class _Connection(CloudStackConnection):
+    """libcloud's CloudStack connection, signing with an expiry and as CloudStack's own Go client escapes."""
+
+    responseCls = _Response  # noqa: N815 - libcloud's name
+
+    def add_default_params(self, params: dict[str, str]) -> dict[str, str]:
+        expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=_SIGNATURE_MINUTES)
+        params = super().add_default_params(params)
+        params["signatureversion"] = "3"
+        params["expires"] = expires.strftime("%Y-%m-%dT%H:%M:%S+0000")
+        return params
+
+    def _make_signature(self, params: Mapping[str, str]) -> bytes:
+        # libcloud's own leaves "[" and "]" of values as they are, which the server may not.
+        pairs = (f"{name}={quote(str(params[name]), safe='*')}" for name in sorted(params, key=str.lower))
+        digest = hmac.new(self.key.encode(), "&".join(pairs).lower().encode(), hashlib.sha1).digest()
+        return base64.b64encode(digest)
+
+
+class _NodeDriver(CloudStackNodeDriver):
+    connectionCls = _Connection  # noqa: N815 - libcloud's name
+
+
+class Transport:
+    """
+    CloudStack's API as one coroutine.
+
+    Another way to CloudStack is a subclass that overrides `call` and `close`, named by `CloudStackDriver`'s
+    `transport_class` in a subclass of that.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """No call is made, no thread started."""
+        self._settings = settings
+        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="cloudstack")
+        self._local = threading.local()
+        self._drivers: list[Any] = []
+        self._drivers_lock = threading.Lock()
+
+    async def call(self, credentials: Credentials, command: str, /, **params: object) -> dict[str, Any]:
+        """
+        Carry out one command and return the object under `<command>response`.
+
+        Takes `timeout_seconds` at most, waiting for a free thread included; reads (`list*`, `query*`, `get*`,
+        `find*`) are tried again a few times when CloudStack cannot be reached.
+
+        :param params: as CloudStack names them. None is left out, booleans become true/false, sequences are joined
+            with commas. Names like `tags[0].key` go in as `**{"tags[0].key": ...}`.
+        :raises DriverError: by CloudStack's error code (`failures.BY_CODE`).
+        :raises Unavailable: no connection, no JSON, or too much of it. :raises Timeout: no answer in time.
+        """
+        form = {name: _text(value) for name, value in params.items() if value is not None}
+        for attempt in range(self._settings.retries + 1):
+            try:
+                return await self._once(credentials, command, form)
+            except errors.Timeout:
+                raise
+            except errors.Unavailable as exc:
+                if attempt == self._settings.retries or not command.startswith(_SAFE):
+                    raise
+                log.info("%s failed (%s); trying again", command, exc.detail or exc.message)
+                await asyncio.sleep(_RETRY_SECONDS * 2**attempt)
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    async def close(self) -> None:
+        """Close connections; calls under way end by themselves within `timeout_seconds`."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        with self._drivers_lock:
+            drivers, self._drivers = self._drivers, []
+        for driver in drivers:
+            driver.connection.connection.session.close()
+
+    async def _once(self, credentials: Credentials, command: str, form: Mapping[str, str]) -> dict[str, Any]:
+        loop = asyncio.get_running_loop()
+        try:
+            future = loop.run_in_executor(self._pool, self._send, credentials, command, form)
+        except RuntimeError as exc:
+            raise errors.Unavailable("The connection to CloudStack is closed", detail=command) from exc
+        try:
+            # A call that waits in the queue for its whole time is dropped from it unsent.
+            return await asyncio.wait_for(future, self._settings.timeout_seconds + 1)
+        except TimeoutError as exc:
+            raise self._timeout(command) from exc
+
+    def _send(self, credentials: Credentials, command: str, form: Mapping[str, str]) -> dict[str, Any]:
+        """In a thread of the pool."""
+        failed: errors.DriverError
+        try:
+            return self._exchange(credentials, command, form)
+        except _Refused as exc:
+            failed = _refusal(command, exc, credentials)
+        except _TooLarge:
+            limit = self._settings.reply_limit_bytes
+            failed = errors.Unavailable("CloudStack's answer is too large", detail=f"{command}: over {limit} bytes")
+        except (requests.Timeout, TimeoutError):
+            failed = self._timeout(command)
+        except (requests.RequestException, ssl.SSLError, OSError) as exc:
+            failed = errors.Unavailable("CloudStack cannot be reached", detail=f"{command}: {_reason(exc)}")
+        except (LibcloudError, ValueError, TypeError, AttributeError, KeyError, LookupError) as exc:
+            # What libcloud makes of a reply that is not JSON, or not of CloudStack's shape.
+            failed = errors.Unavailable(
+                "CloudStack gave an answer that is not understood", detail=f"{command}: {type(exc).__name__}"
+            )
+        # Raised here, outside the handlers, so that no trace carries a libcloud exception that holds a request.
+        raise failed
+
+    def _exchange(self, credentials: Credentials, command: str, form: Mapping[str, str]) -> dict[str, Any]:
+        driver = self._driver()
+        connection = driver.connection
+        connection.user_id, connection.key = credentials.api_key, credentials.secret_key
+        try:
+            reply = driver._sync_request(command, params=dict(form), method="POST")
+        finally:
+            connection.user_id, connection.key = "", ""
+        if not isinstance(reply, dict):
+            raise TypeError(type(reply).__name__)
+        if "errorcode" in reply:
+            raise _Refused(int(reply["errorcode"]), json.dumps({"errorresponse": reply}))
+        return reply
+
+    def _driver(self) -> Any:
+        """The libcloud driver of this thread."""
+        driver = getattr(self._local, "driver", None)
+        if driver is None:
+            parts = urlsplit(self._settings.url)
+            secure = parts.scheme == "https"
+            host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+            port = parts.port or (443 if secure else 80)
+            driver = _NodeDriver("", "", secure=secure, host=host, path=parts.path, port=port)
+            driver.connection.connection = _Wire(self._settings, str(host), port, secure)
+            self._local.driver = driver
+            with self._drivers_lock:
+                self._drivers.append(driver)
+        return driver
+
+    def _timeout(self, command: str) -> errors.Timeout:
+        seconds = self._settings.timeout_seconds
+        return errors.Timeout(f"CloudStack gave no answer within {seconds:g} seconds", detail=command)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ",".join(str(item) for item in value)
+    return str(value)
+
+
+def _refusal(command: str, refused: _Refused, credentials: Credentials) -> errors.DriverError:
+    """The driver error for a reply with an error status."""
+    row: Any = None
+    try:
+        body = json.loads(refused.body)
+        row = next(iter(body.values()))
+        code = int(row.get("errorcode", refused.status))
+    except (ValueError, AttributeError, StopIteration, TypeError):
+        detail = f"{command}: HTTP {refused.status}: {_clean(refused.body, credentials)[:_DETAIL_LIMIT]!r}"
+        if refused.status == 401:
+            return errors.Unauthenticated("CloudStack does not accept the credentials", detail=detail)
+        return errors.Unavailable("CloudStack gave an answer that is not understood", detail=detail)
+    cause_code = row.get("cserrorcode")
+    text = _clean(str(row.get("errortext") or ""), credentials)
+    return failure(code, text, command=command, cause_code=cause_code if isinstance(cause_code, int) else None)
+
+
+def _clean(text: str, credentials: Credentials) -> str:
+    for secret in (credentials.secret_key, credentials.api_key):
+        if secret:
+            text = text.replace(secret, "***")
+    return text
+
+
+def _reason(exc: BaseException) -> str:
+    """The innermost cause by class and system error, never by its text, which may hold a request."""
+    names = [type(exc).__name__]
+    number = None
+    seen: BaseException | None = exc
+    for _ in range(6):
+        inner = getattr(seen, "reason", None) or (seen.args[0] if seen is not None and seen.args else None)
+        number = getattr(seen, "errno", None) or number
+        if not isinstance(inner, BaseException):
+            break
+        seen = inner
+        names.append(type(inner).__name__)
+    number = getattr(seen, "errno", None) or number
+    return f"{names[-1]}" + (f" (errno {number})" if number else "")
