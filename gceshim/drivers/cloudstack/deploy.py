@@ -237,13 +237,14 @@ def deploy_params(spec: InstanceSpec, plan: Plan, operation: str, user_data_limi
         details["memory"] = plan.memory_mib
     if plan.clock_mhz is not None:
         details["cpuSpeed"] = plan.clock_mhz
+    if plan.root_gib is not None:
+        details["rootdisksize"] = plan.root_gib
     form: dict[str, Any] = {
         "name": spec.name,
         "displayname": spec.name,
         "zoneid": plan.zone_id,
         "serviceofferingid": plan.offering_id,
         "templateid": plan.template_id,
-        "rootdisksize": plan.root_gib,
         "startvm": True,
         **{f"details[{index}].{key}": value for index, (key, value) in enumerate(details.items())},
     }
