@@ -14,6 +14,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ T = TypeVar("T")
 
 APPLICATION_ID: Final = 0x67637368  # "gcsh": marks the file as ours in its header
 BATCH: Final = 200
+BUSY_PAUSE_SECONDS: Final = 0.01
 MEMORY: Final = ":memory:"
 
 
@@ -153,12 +155,13 @@ class Worker:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        connection.execute("BEGIN")  # both from one state: another process may be making the tables just now
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        connection.execute("COMMIT")
         if tables and application != APPLICATION_ID:
             raise WrongSchema(f"{self._path} is a database of another program")
-        connection.execute("PRAGMA journal_mode = WAL")
+        self._use_wal(connection)
         # FULL flushes the log at each commit. NORMAL would outlive a killed process but not a lost power supply,
         # and an operation that CloudStack carries out must not be forgotten; shared commits keep it affordable.
         connection.execute("PRAGMA synchronous = FULL")
@@ -175,6 +178,19 @@ class Worker:
         connection.execute(f"PRAGMA user_version = {len(self._migrations)}")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("COMMIT")
+
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        """Change to WAL, again and again: the busy timeout does not hold when several processes do it at once."""
+        give_up = time.monotonic() + self._busy_timeout_seconds
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError:
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(BUSY_PAUSE_SECONDS)
+            else:
+                return
 
 
 def _attempt(connection: sqlite3.Connection, call: _Call) -> None:
