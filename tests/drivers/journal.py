@@ -56,7 +56,7 @@ class MemorySteps(Steps):
         if result is None:
             self._write(name, state="started")
             try:
-                result = await action()
+                result = await self._call(action, find)
             except errors.DriverError as exc:
                 self._write_failure(name, exc)
                 raise
@@ -84,7 +84,7 @@ class MemorySteps(Steps):
         if found is None:
             self._write(name, state="started")
             try:
-                found = await submit()
+                found = await self._call(submit, find)
             except errors.DriverError as exc:
                 self._write_failure(name, exc)
                 raise
@@ -113,6 +113,15 @@ class MemorySteps(Steps):
         assert name not in self.names, f"step {name} is run twice"
         self.names.append(name)
         return json.loads(self.journal.get(name, "{}"))
+
+    async def _call(self, action: Callable[[], Awaitable[Any]], find: Callable[[], Awaitable[Any]] | None) -> Any:
+        try:
+            return await action()
+        except errors.Unavailable:
+            found = None if find is None else await find()
+            if found is None:
+                raise
+            return found
 
     def _write(self, name: str, **entry: Any) -> None:
         self.journal[name] = json.dumps(entry)

@@ -184,7 +184,13 @@ def machine_type_of(choice: Choice, zone: str) -> MachineType:
 
 
 def name_of(
-    offerings: Sequence[Offering], aliases: Mapping[str, str], asked: str, backend_id: str, vcpus: int, memory_mib: int
+    offerings: Sequence[Offering],
+    aliases: Mapping[str, str],
+    asked: str,
+    *,
+    backend_id: str,
+    vcpus: int,
+    memory_mib: int,
 ) -> str:
     """
     The machine type to show for a machine: the one asked for while it still means this offering and these sizes.

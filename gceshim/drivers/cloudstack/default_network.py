@@ -16,7 +16,6 @@ from gceshim.drivers.cloudstack.locations import Locations
 from gceshim.drivers.cloudstack.networks import Networks
 from gceshim.drivers.cloudstack.rows import Row, rows, text
 from gceshim.drivers.cloudstack.tags import encode, params
-from gceshim.drivers.cloudstack.tries import sure
 from gceshim.model import DEFAULT_NETWORK, Tenant
 
 log = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ class DefaultNetwork:
             async with lock:
                 return await find() or await self._create(tenant, zone_id)
 
-        made: str = await steps.run("default-network", sure(make, find), find=find)
+        made: str = await steps.run("default-network", make, find=find)
         return made
 
     async def mark(self, steps: Steps, network_id: str) -> None:
@@ -73,7 +72,7 @@ class DefaultNetwork:
             return Submitted("", network_id) if place and place.marked else None
 
         try:
-            await steps.job("default-network-mark", sure(submit, find), find=find)
+            await steps.job("default-network-mark", submit, find=find)
         except errors.DriverError as exc:
             log.info("network %s cannot be marked as the default: %s", network_id, exc.message)
         self._networks.forget(tenant)

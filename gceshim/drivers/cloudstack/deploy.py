@@ -16,7 +16,6 @@ from gceshim.drivers.cloudstack.machines import Machines
 from gceshim.drivers.cloudstack.plan import Nic, Plan
 from gceshim.drivers.cloudstack.rows import Row, flag, number, rows, tags, text
 from gceshim.drivers.cloudstack.tags import encode, params
-from gceshim.drivers.cloudstack.tries import sure
 from gceshim.drivers.cloudstack.userdata import build, encoded
 from gceshim.drivers.cloudstack.vms import BOOT_DEVICE, OPERATION_DETAIL, made_by
 from gceshim.model import InstanceSpec, Tenant
@@ -83,10 +82,10 @@ class Deployer:
 
         try:
             try:
-                await steps.job(f"{prefix}destroy", sure(expunge, find), find=find)
+                await steps.job(f"{prefix}destroy", expunge, find=find)
             except errors.Forbidden:
                 # This cloud does not let its users expunge: it will be expunged after the operator's delay.
-                await steps.job(f"{prefix}destroy-only", sure(keep, find), find=find)
+                await steps.job(f"{prefix}destroy-only", keep, find=find)
         except errors.DriverError:
             if await steps.run(f"{prefix}destroy-check", lambda: self._is_there(tenant, vm_id)):
                 raise
@@ -134,7 +133,7 @@ class Deployer:
             # It has ended, badly or not yet begun; its job knows.
             return Submitted(await job_about(self._backend, tenant, vm_id, "VirtualMachine") or "", vm_id)
 
-        result = await steps.job("deploy", sure(submit, find), find=find)
+        result = await steps.job("deploy", submit, find=find)
         row = result.get("virtualmachine", result)
         vm_id = text(row, "id") if isinstance(row, Mapping) else ""
         if not vm_id:
@@ -188,7 +187,7 @@ class Deployer:
             row = await self._machines.by_id(tenant, vm_id)
             return Submitted("", vm_id) if row is not None and wanted.keys() <= tags(row).keys() else None
 
-        await steps.job("tags", sure(submit, find), find=find)
+        await steps.job("tags", submit, find=find)
         if spec.deletion_protection:
             await steps.run(
                 "protect",

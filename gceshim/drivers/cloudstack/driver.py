@@ -49,7 +49,15 @@ class CloudStackDriver(base.Driver):
         deployer = Deployer(
             self.backend, machines, Addresses(self.backend), DefaultNetwork(self.backend, locations, networks)
         )
-        self.instances = Instances(self.backend, locations, catalog, networks, machines, planner, deployer)
+        self.instances = Instances(
+            self.backend,
+            locations=locations,
+            catalog=catalog,
+            networks=networks,
+            machines=machines,
+            planner=planner,
+            deployer=deployer,
+        )
 
     @classmethod
     def create(cls, settings: Mapping[str, Any]) -> CloudStackDriver:

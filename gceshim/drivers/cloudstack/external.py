@@ -14,7 +14,6 @@ from gceshim.drivers.cloudstack.plan import Nic
 from gceshim.drivers.cloudstack.rows import Row, flag, text
 from gceshim.drivers.cloudstack.rows import tags as tags_of
 from gceshim.drivers.cloudstack.tags import encode, params
-from gceshim.drivers.cloudstack.tries import sure
 from gceshim.model import Tenant
 
 _LIST: Final = "listPublicIpAddresses"
@@ -62,7 +61,7 @@ class Addresses:
                 new = [item for item in await self._unmarked(tenant, nic) if item not in known]
                 return Submitted("", new[0]) if new else None
 
-            result = await steps.job(step, sure(submit, find), find=find)
+            result = await steps.job(step, submit, find=find)
             row = result.get("ipaddress", result)
             backend_id = text(row, "id")
             if await self._claim(steps, f"{step}-claim", backend_id, vm_id):
@@ -89,7 +88,7 @@ class Addresses:
                 return {"success": True}
             return None
 
-        await steps.run(name, sure(enable, find), find=find)
+        await steps.run(name, enable, find=find)
 
     async def of_machine(self, tenant: Tenant, vm_id: str) -> list[str]:
         """The ids of the ephemeral addresses that are marked as the machine's."""
@@ -111,7 +110,7 @@ class Addresses:
             return None if await self._row(tenant, address_id) else Submitted("", address_id)
 
         try:
-            await steps.job(name, sure(submit, find), find=find)
+            await steps.job(name, submit, find=find)
         except errors.DriverError:
             if await steps.run(f"{name}-check", lambda: self._is_held(tenant, address_id)):
                 raise
@@ -136,7 +135,7 @@ class Addresses:
             return Submitted("", address_id) if row and mark.items() <= tags_of(row).items() else None
 
         try:
-            await steps.job(name, sure(submit, find), find=find)
+            await steps.job(name, submit, find=find)
         except (errors.Failed, errors.Invalid, errors.Forbidden):
             return bool(await steps.run(f"{name}-check", lambda: self._is_marked(tenant, address_id, mark)))
         return True

@@ -18,7 +18,6 @@ from gceshim.drivers.cloudstack.machines import Machines
 from gceshim.drivers.cloudstack.networks import Networks
 from gceshim.drivers.cloudstack.plan import Plan, Planner
 from gceshim.drivers.cloudstack.rows import Row, text
-from gceshim.drivers.cloudstack.tries import sure
 from gceshim.drivers.cloudstack.vms import Surroundings, instance_of, is_protected, network_ids
 from gceshim.model import Instance, InstanceRef, InstanceSpec, Page, Tenant, Zone
 
@@ -42,6 +41,7 @@ class Instances(base.Instances):
     def __init__(
         self,
         backend: Backend,
+        *,
         locations: Locations,
         catalog: Catalog,
         networks: Networks,
@@ -176,7 +176,7 @@ class Instances(base.Instances):
             return Submitted("", instance.backend_id) if row and text(row, "state") == verb.done else None
 
         try:
-            await steps.job(verb.name, sure(submit, find), find=find)
+            await steps.job(verb.name, submit, find=find)
         except (errors.Invalid, errors.Failed):
             # Somebody else may have been faster.
             if await steps.run("state-after", self._state(tenant, instance)) != verb.done:

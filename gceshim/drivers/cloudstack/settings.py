@@ -90,15 +90,16 @@ def _value(key: str, value: Any, kind: str) -> Any:
         return _typed(key, value, bool, "true or false")
     if kind == "str":
         return _typed(key, value, str, "a string")
-    if isinstance(value, bool) or not isinstance(value, int if kind == "int" else int | float):
-        raise ValueError(f"driver.cloudstack.{key}: must be {'a whole number' if kind == 'int' else 'a number'}")
+    if isinstance(value, bool):
+        raise ValueError(f"driver.cloudstack.{key}: must be a number")
+    value = _typed(key, value, int, "a whole number") if kind == "int" else _typed(key, value, int | float, "a number")
     low, high = _BOUNDS[key]
     if not low <= value <= high:
         raise ValueError(f"driver.cloudstack.{key}: must be from {low:g} to {high:g}, not {value}")
     return value if kind == "int" else float(value)
 
 
-def _typed(key: str, value: Any, kind: type, words: str) -> Any:
+def _typed(key: str, value: Any, kind: Any, words: str) -> Any:
     if not isinstance(value, kind):
         raise ValueError(f"driver.cloudstack.{key}: must be {words}")  # noqa: TRY004 - the contract of Driver.create
     return value

@@ -74,7 +74,7 @@ class _Wire(LibcloudConnection):
         session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
         self.session: requests.Session = session
 
-    def request(
+    def request(  # noqa: PLR0917 - the signature of libcloud
         self,
         method: str,
         url: str,

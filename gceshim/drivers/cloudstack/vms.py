@@ -132,7 +132,7 @@ def _machine_type(row: Row, reserved: Row, around: Surroundings, vcpus: int, mem
     offerings = around.offerings.get(text(row, "zoneid"), ())
     offering_id = text(row, "serviceofferingid")
     asked = _text(reserved, "machine-type")
-    found = name_of(offerings, around.aliases, asked, offering_id, vcpus, memory_mib)
+    found = name_of(offerings, around.aliases, asked, backend_id=offering_id, vcpus=vcpus, memory_mib=memory_mib)
     if found:
         return found
     own = text(row, "serviceofferingname")
