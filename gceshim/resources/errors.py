@@ -52,7 +52,7 @@ def translate(exc: driver_errors.DriverError, call: Call, fields: Mapping[str, s
 
     :param fields: which field of the body each attribute of the spec came from; `[]` stands for any index.
     """
-    if exc.field:
+    if _general(exc.field) in fields:
         return _field_error(exc, call, fields)
     if isinstance(exc, driver_errors.NotFound):
         return _not_found(exc, call)
@@ -103,11 +103,14 @@ def _field_error(exc: driver_errors.DriverError, call: Call, fields: Mapping[str
 def _body_path(attribute: str, fields: Mapping[str, str]) -> str:
     """`interfaces[1].network` by way of `interfaces[].network` is `resource.networkInterfaces[1].network`."""
     index = re.search(r"\[(\d+)\]", attribute)
-    general = re.sub(r"\[\d+\]", "[]", attribute)
-    path = fields.get(general, general)
+    path = fields[_general(attribute)]
     if index:
         path = path.replace("[]", f"[{index[1]}]")
     return f"resource.{path}"
+
+
+def _general(attribute: str) -> str:
+    return re.sub(r"\[\d+\]", "[]", attribute)
 
 
 def _value_at(body: Mapping[str, Any], path: str) -> object:

@@ -46,7 +46,7 @@ async def test_no_good_token_no_answer(world: World, token: str, reason: str) ->
         ("compute.instances.list", {"zone": ZONE, "pageToken": "x"}, 400, "pageToken"),
         ("compute.instances.list", {"zone": ZONE, "filter": "name eq ("}, 400, "Invalid list filter expression"),
         ("compute.instances.list", {"zone": ZONE, "orderBy": "size"}, 400, "orderBy"),
-        ("compute.instances.list", {"zone": ZONE, "fields": "items("}, 400, "fields"),
+        ("compute.instances.list", {"zone": ZONE, "fields": "items("}, 400, "field selection"),
         ("compute.instances.insert", {"zone": ZONE, "requestId": "x", "body": {}}, 400, "requestId"),
         ("compute.zoneOperations.get", {"zone": ZONE, "operation": "nope"}, 404, "/operations/nope' was not found"),
         ("compute.zoneOperations.delete", {"zone": ZONE, "operation": "nope"}, 404, "was not found"),

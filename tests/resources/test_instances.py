@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gceshim.simulator import Simulator
+from gceshim.simulator.entities import PublicIp
 from gceshim.testing.gce import Gce
 from gceshim.testing.world import World
 from tests.resources.requests import HERE, PROJECT, ZONE, insert_body, made
@@ -59,13 +60,12 @@ async def test_an_external_address_comes_and_goes_with_its_machine(gce: Gce, clo
     assert error["message"] == f"The resource 'projects/{PROJECT}/zones/{ZONE}/instances/vm-1' was not found"
     assert cloudstack.vms("demo") == []
     assert cloudstack.volumes() == []
-    assert address not in await held_addresses(cloudstack)
+    assert address not in held_addresses(cloudstack)
 
 
-async def held_addresses(cloudstack: Simulator) -> list[str]:
-    from gceshim.simulator.entities import PublicIp
-
-    return [item.ipaddress for item in cloudstack.rows(PublicIp) if item.state == "Allocated" and not item.issourcenat]
+def held_addresses(cloudstack: Simulator) -> list[str]:
+    """Public addresses that somebody asked for."""
+    return [item.address for item in cloudstack.inspect.rows(PublicIp) if not item.source_nat]
 
 
 async def test_stop_start_and_reset(gce: Gce, cloudstack: Simulator) -> None:
@@ -221,7 +221,7 @@ async def test_a_machine_where_networks_have_security_groups(gce: Gce, cloudstac
 
     assert operation.get("error") is None
     assert interface["accessConfigs"][0]["natIP"] == interface["networkIP"]
-    assert await held_addresses(cloudstack) == []
+    assert held_addresses(cloudstack) == []
 
 
 async def test_custom_and_predefined_machine_types(gce: Gce, cloudstack: Simulator) -> None:
@@ -234,8 +234,8 @@ async def test_custom_and_predefined_machine_types(gce: Gce, cloudstack: Simulat
     }
 
     assert shown == {"vm-1": "custom-2-4096", "vm-2": "e2-medium"}
-    assert (cloudstack.vm("vm-1").cpunumber, cloudstack.vm("vm-1").memory) == (2, 4096)
-    assert (cloudstack.vm("vm-2").cpunumber, cloudstack.vm("vm-2").memory) == (2, 4096)
+    assert (cloudstack.vm("vm-1").cpus, cloudstack.vm("vm-1").memory_mib) == (2, 4096)
+    assert (cloudstack.vm("vm-2").cpus, cloudstack.vm("vm-2").memory_mib) == (2, 4096)
 
 
 async def test_one_tenant_does_not_see_another(gce: Gce, world: World) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from gceshim.simulator import Simulator
+from gceshim.simulator.entities import PublicIp
 from gceshim.testing.gce import Gce
 from tests.resources.requests import HERE, PROJECT, insert_body, made
 
@@ -96,9 +97,12 @@ async def test_a_quota_is_a_quota(gce: Gce, cloudstack: Simulator) -> None:
 @pytest.mark.parametrize("command", ["createTags", "associateIpAddress", "enableStaticNat"])
 async def test_what_a_failed_insert_made_is_removed(gce: Gce, cloudstack: Simulator, command: str) -> None:
     """A machine without its labels or address is not what was asked for."""
+    await made(gce, insert_body("vm-0"))
     cloudstack.faults.add("failing_job" if command != "enableStaticNat" else "http_error", command=command, times=1)
-    body = insert_body("vm-1", external=True, labels={"env": "test"})
+    body = insert_body("vm-1", external=command != "createTags", labels={"env": "test"})
     operation = await gce.done(await gce.call("compute.instances.insert", **HERE, body=body))
 
     assert operation["error"]["errors"][0]["message"]
-    assert (cloudstack.vms("demo"), cloudstack.volumes()) == ([], [])
+    assert [vm.name for vm in cloudstack.vms("demo")] == ["vm-0"]
+    assert len(cloudstack.volumes()) == 1
+    assert [address for address in cloudstack.inspect.rows(PublicIp) if not address.source_nat] == []
