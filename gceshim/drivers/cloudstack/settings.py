@@ -90,8 +90,6 @@ def _value(key: str, value: Any, kind: str) -> Any:
         return _typed(key, value, bool, "true or false")
     if kind == "str":
         return _typed(key, value, str, "a string")
-    if isinstance(value, bool):
-        raise ValueError(f"driver.cloudstack.{key}: must be a number")
     value = _typed(key, value, int, "a whole number") if kind == "int" else _typed(key, value, int | float, "a number")
     low, high = _BOUNDS[key]
     if not low <= value <= high:
@@ -100,7 +98,7 @@ def _value(key: str, value: Any, kind: str) -> Any:
 
 
 def _typed(key: str, value: Any, kind: Any, words: str) -> Any:
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ValueError(f"driver.cloudstack.{key}: must be {words}")  # noqa: TRY004 - the contract of Driver.create
     return value
 
