@@ -11,7 +11,8 @@ from gceshim.auth.credentials import CredentialVault
 from gceshim.auth.errors import CredentialsNotFound, InvalidToken
 from gceshim.auth.tokens import MAX_LENGTH, Tokens, digest
 from gceshim.protocol.call import Authenticator, Caller
-from gceshim.protocol.errors import InvalidCredentials, LoginRequired
+from gceshim.protocol.errors import BackendError, InvalidCredentials, LoginRequired
+from gceshim.stores.errors import StoreError
 
 CACHE_SIZE: Final = 1000
 
@@ -54,4 +55,6 @@ class BearerAuthenticator(Authenticator):
             stored, credentials = await self._vault.lookup(record.subject)
         except (InvalidToken, CredentialsNotFound) as exc:
             raise InvalidCredentials(detail=exc.message) from exc
+        except StoreError as exc:
+            raise BackendError("The server's store is not available; try again.", detail=str(exc)) from exc
         return Caller(stored.subject, stored.account.email or stored.subject, credentials)

@@ -29,6 +29,7 @@ from gceshim.resources.bodies import values
 from gceshim.resources.call import Call
 from gceshim.resources.values import present, timestamp
 from gceshim.stores.base import Store
+from gceshim.stores.errors import StoreError
 
 Body = dict[str, Any]
 T = TypeVar("T")
@@ -208,6 +209,8 @@ class Collection:
             raise errors.Invalid(value) from exc
         except ShuttingDown as exc:
             raise errors.BackendError(exc.message) from exc
+        except StoreError as exc:
+            raise errors.BackendError("The server's store is not available; try again.", detail=str(exc)) from exc
 
     async def _enter(self, wire: WireCall) -> Call:
         credentials = wire.caller.credentials
