@@ -120,6 +120,7 @@ async def _prepared(shim: Shim, simulator: Simulator, listening: Listening, fold
         region=region,
         zone=zone,
         token_file=str(token_file),
+        cloudstack_url=simulator.endpoint,
     )
 
 

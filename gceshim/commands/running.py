@@ -26,7 +26,11 @@ _CONNECT_SECONDS: Final = 1.0
 
 @dataclass(frozen=True)
 class Running:
-    """A server of this machine. What is not known is ""; `config` is what it was started with."""
+    """
+    A server of this machine. What is not known is "".
+
+    `config` is what it was started with; `cloudstack_url` the API of a demo's simulated cloud.
+    """
 
     kind: Literal["demo", "serve"]
     url: str
@@ -37,6 +41,7 @@ class Running:
     zone: str = ""
     token_file: str = ""
     config: str = ""
+    cloudstack_url: str = ""
 
     @property
     def port(self) -> int:
