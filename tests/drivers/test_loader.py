@@ -12,7 +12,6 @@ from gceshim.drivers import loader
 from gceshim.drivers.cloudstack.driver import CloudStackDriver
 from tests.drivers.worlds import on_loop
 
-
 LOAD = """
 import sys
 from gceshim.drivers import loader

@@ -99,7 +99,7 @@ def _value(key: str, value: Any, kind: str) -> Any:
 
 def _typed(key: str, value: Any, kind: Any, words: str) -> Any:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"driver.cloudstack.{key}: must be {words}")  # noqa: TRY004 - the contract of Driver.create
+        raise ValueError(f"driver.cloudstack.{key}: must be {words}")
     return value
 
 

@@ -19,7 +19,6 @@ import hmac
 import http.cookiejar
 import json
 import logging
-import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -28,6 +27,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 import requests
+import urllib3.exceptions
 from libcloud.common.cloudstack import CloudStackConnection, CloudStackResponse
 from libcloud.common.types import LibcloudError
 from libcloud.compute.drivers.cloudstack import CloudStackNodeDriver
@@ -101,7 +101,8 @@ class _Wire(LibcloudConnection):
         chunks = []
         size_bytes = 0
         try:
-            for chunk in response.iter_content(_CHUNK_BYTES):
+            # `iter_content` would wait for whole chunks, and so for ever where bytes come one by one.
+            while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
                 chunks.append(chunk)
                 size_bytes += len(chunk)
                 if size_bytes > self._settings.reply_limit_bytes:
@@ -228,7 +229,7 @@ class Transport:
             failed = errors.Unavailable("CloudStack's answer is too large", detail=f"{command}: over {limit} bytes")
         except (requests.Timeout, TimeoutError):
             failed = self._timeout(command)
-        except (requests.RequestException, ssl.SSLError, OSError) as exc:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
             failed = errors.Unavailable("CloudStack cannot be reached", detail=f"{command}: {_reason(exc)}")
         except (LibcloudError, ValueError, TypeError, AttributeError, KeyError, LookupError) as exc:
             # What libcloud makes of a reply that is not JSON, or not of CloudStack's shape.
@@ -306,15 +307,13 @@ def _clean(text: str, credentials: Credentials) -> str:
 
 def _reason(exc: BaseException) -> str:
     """The innermost cause by class and system error, never by its text, which may hold a request."""
-    names = [type(exc).__name__]
-    number = None
     seen: BaseException | None = exc
-    for _ in range(6):
-        inner = getattr(seen, "reason", None) or (seen.args[0] if seen is not None and seen.args else None)
-        number = getattr(seen, "errno", None) or number
-        if not isinstance(inner, BaseException):
+    kind, number = type(exc).__name__, None
+    for _ in range(10):
+        if seen is None:
             break
-        seen = inner
-        names.append(type(inner).__name__)
-    number = getattr(seen, "errno", None) or number
-    return f"{names[-1]}" + (f" (errno {number})" if number else "")
+        kind = type(seen).__name__
+        number = seen.errno if isinstance(seen, OSError) and seen.errno else number
+        inner = getattr(seen, "reason", None) or (seen.args[0] if seen.args else None)
+        seen = inner if isinstance(inner, BaseException) else seen.__cause__ or seen.__context__
+    return f"{kind} (errno {number})" if number else kind
