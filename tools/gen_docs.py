@@ -7,6 +7,7 @@ Write what is generated: docs/settings.md, conf/gceshim.toml and docs/cli.md.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import textwrap
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gceshim.cli import COMMANDS, build_parser
+from gceshim.drivers.cloudstack.settings import Settings as CloudStackSettings
 from gceshim.settings import SETTINGS, Setting
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +29,27 @@ SECTIONS = {
     "operations": "How long-running changes are followed.",
     "driver": "How the backend is reached. Each driver has a table of its own, `[driver.<name>]`, described with it.",
     "log": "What is logged, to standard error.",
+}
+
+CLOUDSTACK = {
+    "url": "CloudStack's API, as `https://cloud.example.org/client/api`.",
+    "threads": "Calls to CloudStack at one time.",
+    "timeout_seconds": "Longest wait for one answer.",
+    "retries": "How often a read is tried again when CloudStack cannot be reached.",
+    "cache_seconds": "How long zones, offerings, public templates and the like are remembered.",
+    "page_size": "Rows asked for at once; at most CloudStack's own `default.page.size`.",
+    "verify_tls": "Check CloudStack's certificate. Turning it off lets anyone on the way read all.",
+    "ca_file": "PEM file with the authority of that certificate; empty: those of the system.",
+    "machine_types": 'Table of names for service offerings: `e2-medium = "Medium Instance"` (name or id).',
+    "zones": 'Table of names for zones: `"Zone 1" = "us-east1-b"` (CloudStack name or id on the left).',
+    "images": (
+        'Table of where templates are shown: `"My Debian" = { project = "debian-cloud", family = "debian-12" }`. Without '
+        "it, what the operating system says."
+    ),
+    "default_network_offering": "Network offering (name or id) for a `default` network that has to be made.",
+    "custom_cpu_mhz": "Clock for custom offerings that leave it open.",
+    "user_data_limit_bytes": "CloudStack's `vm.userdata.max.length`.",
+    "reply_limit_bytes": "Longest answer of CloudStack that is read.",
 }
 
 
@@ -74,10 +97,11 @@ def settings_page() -> str:
         "",
         "## [driver.<name>]",
         "",
-        "A driver's own settings; the driver checks them when the server starts. Those of the default driver are in "
-        "[cloudstack.md](cloudstack.md). A variable sets them too: `GCESHIM_DRIVER_CLOUDSTACK_TIMEOUT_SECONDS=30` is "
-        "`timeout_seconds = 30` in `[driver.cloudstack]`; its text is read as a TOML value, or as a string if it is "
-        "none.",
+        "A driver's own settings; the driver checks them when the server starts. A variable sets them too: "
+        "`GCESHIM_DRIVER_CLOUDSTACK_TIMEOUT_SECONDS=30` is `timeout_seconds = 30` in `[driver.cloudstack]`; its text "
+        "is read as a TOML value, or as a string if it is none. Those of the default driver:",
+        "",
+        *driver_table(),
         "",
         "## Other variables",
         "",
@@ -89,6 +113,16 @@ def settings_page() -> str:
         "| `XDG_RUNTIME_DIR` | Where running servers leave word for `gceshim env`, in `gceshim/`. |",
     ]
     return "\n".join(out) + "\n"
+
+
+def driver_table() -> list[str]:
+    """The settings of the default driver. One without words here is a mistake: KeyError."""
+    out = ["| key in `[driver.cloudstack]` | default | meaning |", "|---|---|---|"]
+    for item in dataclasses.fields(CloudStackSettings):
+        default = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
+        shown = "must be set" if default is dataclasses.MISSING else f"`{toml(default)}`"
+        out.append(f"| `{item.name}` | {shown} | {CLOUDSTACK[item.name]} |")
+    return out
 
 
 def meaning(row: Setting) -> str:
