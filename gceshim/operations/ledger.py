@@ -119,7 +119,7 @@ class Ledger:
             )
         self.steps = {name: replace(step, result=None) for name, step in self.steps.items()}
         await self.write()
-        return self.operation
+        return replace(self.operation, journal=tuple(self.steps.values()))
 
     async def write(self) -> None:
         """
