@@ -148,7 +148,9 @@ def to_gce(call: Call, instance: Instance) -> Body:
             "deletionProtection": instance.deletion_protection,
         }
     )
-    body["fingerprint"] = fingerprint(body)
+    # Lists leave out the size of boot disks (it takes another call); the machine is the same there.
+    disks = [{**disk, "diskSizeGb": ""} for disk in body["disks"]]
+    body["fingerprint"] = fingerprint({**body, "disks": disks})
     return body
 
 
