@@ -36,7 +36,7 @@ check: $(TEST)
 	        (cd $(NODE) && npm ci --silent --no-audit --no-fund) && \
 	        cp $(NODE)/package-lock.json $(NODE)/node_modules/.made-from; }; \
 	fi
-	@$(PY) -m pytest -n auto --quiet $(PYTEST_ARGS)
+	@$(PY) -m pytest -n auto $(PYTEST_ARGS)
 
 format: $(TEST)
 	@$(PY) -m ruff format --quiet .

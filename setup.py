@@ -40,6 +40,7 @@ setup(
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["gceshim", "gceshim.*"]),
     package_data={"gceshim": ["py.typed", "protocol/*.json", "simulator/*.json"]},

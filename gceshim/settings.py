@@ -299,10 +299,17 @@ def _fill_paths(values: dict[str, Any], environ: Mapping[str, str]) -> None:
 
 
 def state_dir(environ: Mapping[str, str]) -> Path:
-    """The folder for what must last: `$XDG_STATE_HOME/gceshim`, or `~/.local/state/gceshim`."""
+    """
+    The folder for what must last: `$XDG_STATE_HOME/gceshim`, or `~/.local/state/gceshim`.
+
+    :raises SettingsError: there is no telling where the home folder is.
+    """
     if base := environ.get("XDG_STATE_HOME"):
         return Path(base) / "gceshim"
-    home = Path(environ["HOME"]) if environ.get("HOME") else Path("~").expanduser()
+    try:
+        home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
+    except RuntimeError as exc:
+        raise SettingsError("store.path must be set, as this user has no home folder") from exc
     return home / ".local" / "state" / "gceshim"
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import io
 import json
+import logging
 import os
 import re
 import signal
@@ -25,6 +27,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from gceshim.commands.logs import JsonFormatter, TextFormatter
 
 DEADLINE_SECONDS = 60.0
 
@@ -469,6 +473,32 @@ def test_a_request_that_is_being_sent_is_answered_before_the_server_stops(tmp_pa
             client.sendall(b"{}")
             assert client.recv(1000).startswith(b"HTTP/1.1 401 ")
         assert server.ended() == 0
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_logs_hold_no_secret_even_where_a_library_puts_one(form):
+    """Libraries put whole URLs into their errors, signed ones too."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    record = logging.makeLogRecord(
+        {
+            "name": "gceshim.test",
+            "levelno": logging.ERROR,
+            "levelname": "ERROR",
+            "msg": "cannot reach /client/api?apiKey=KEEPOUT1&command=listZones&signature=KEEPOUT2%%3D, %s",
+            "args": ("Authorization: Bearer KEEPOUT3",),
+            "exc_info": (ValueError, ValueError('{"secretkey": "KEEPOUT4", "access_token": "KEEPOUT5"}'), None),
+            "request_id": "abc",
+            "detail": "password=KEEPOUT6",
+        }
+    )
+    handler.handle(record)
+    line = stream.getvalue()
+    assert "KEEPOUT" not in line
+    assert all(word in line for word in ("command=listZones", "abc", "ValueError", "gceshim.test"))
+    if form == "json":
+        assert json.loads(line)["request_id"] == "abc"
 
 
 # The doctor

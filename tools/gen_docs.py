@@ -43,8 +43,8 @@ CLOUDSTACK = {
     "machine_types": 'Table of names for service offerings: `e2-medium = "Medium Instance"` (name or id).',
     "zones": 'Table of names for zones: `"Zone 1" = "us-east1-b"` (CloudStack name or id on the left).',
     "images": (
-        'Table of where templates are shown: `"My Debian" = { project = "debian-cloud", family = "debian-12" }`. Without '
-        "it, what the operating system says."
+        'Table of where templates are shown: `"My Debian" = { project = "debian-cloud", family = "debian-12" }`. '
+        "Without it, what the operating system says."
     ),
     "default_network_offering": "Network offering (name or id) for a `default` network that has to be made.",
     "custom_cpu_mhz": "Clock for custom offerings that leave it open.",

@@ -124,7 +124,10 @@ class Checkup:
             self._add("endpoint", Outcome.OK, f"{where} answers")
             return True
         except Unavailable as exc:
-            mend = f"Check driver.{self._settings.driver.name}.url, name resolution, firewalls and certificates."
+            mend = (
+                f"Check driver.{self._settings.driver.name}.url (its path is usually /client/api), name resolution, "
+                "firewalls and certificates."
+            )
             self._add("endpoint", Outcome.FAILED, f"{where}: {exc.message}", mend)
             return False
         except DriverError as exc:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import socket
 import tempfile
@@ -19,7 +20,9 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from gceshim.settings import state_dir
+from gceshim.settings import SettingsError, state_dir
+
+LOG = logging.getLogger("gceshim.server")
 
 _CONNECT_SECONDS: Final = 1.0
 
@@ -72,13 +75,19 @@ def folder(environ: Mapping[str, str]) -> Path:
 
 @contextlib.contextmanager
 def announced(running: Running, environ: Mapping[str, str]) -> Iterator[None]:
-    """Let `gceshim env` find the server for as long as the block runs."""
-    path = folder(environ) / f"{running.port}.json"
-    write_private(path, json.dumps(dataclasses.asdict(running), indent=1) + "\n")
+    """Let `gceshim env` find the server for as long as the block runs. Where no file can be written it goes without."""
+    path: Path | None = None
+    try:
+        path = folder(environ) / f"{running.port}.json"
+        write_private(path, json.dumps(dataclasses.asdict(running), indent=1) + "\n")
+    except (OSError, SettingsError) as exc:
+        LOG.info("gceshim env will not find this server: %s", exc)
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        if path is not None:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def find(environ: Mapping[str, str]) -> list[Running]:

@@ -30,6 +30,10 @@ DEFAULT_LIMITS: Mapping[str, int] = types.MappingProxyType(
 )
 
 
+#: The accounts of the data set.
+ACCOUNTS = ("admin", "demo", "other", "branch-admin", "branch-user")
+
+
 class SimulatorSettingsError(ValueError):
     """A settings file has an unknown key or a value of the wrong type; the message names file and key."""
 
@@ -94,6 +98,8 @@ class SimulatorSettings:
         unknown = set(self.limits) - set(DEFAULT_LIMITS)
         if unknown:
             raise SimulatorSettingsError(f"limits: unknown resource type {sorted(unknown)[0]!r}")
+        if self.machines_account not in ACCOUNTS:
+            raise SimulatorSettingsError(f"machines_account: unknown account {self.machines_account!r}")
         for fault in self.faults:
             if fault.name not in NAMES:
                 raise SimulatorSettingsError(f"faults: unknown fault {fault.name!r}")

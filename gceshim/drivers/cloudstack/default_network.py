@@ -8,14 +8,14 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from gceshim.drivers import errors
-from gceshim.drivers.base import Steps, Submitted
+from gceshim.drivers.base import Steps
 from gceshim.drivers.cloudstack.backend import Backend
-from gceshim.drivers.cloudstack.jobs import submitted
 from gceshim.drivers.cloudstack.layout import DEFAULT_MARK
 from gceshim.drivers.cloudstack.locations import Locations
+from gceshim.drivers.cloudstack.marks import set_tags
 from gceshim.drivers.cloudstack.networks import Networks
-from gceshim.drivers.cloudstack.rows import Row, rows, text
-from gceshim.drivers.cloudstack.tags import encode, params
+from gceshim.drivers.cloudstack.rows import Row, rows, tags, text
+from gceshim.drivers.cloudstack.tags import encode
 from gceshim.model import DEFAULT_NETWORK, Tenant
 
 log = logging.getLogger(__name__)
@@ -59,20 +59,15 @@ class DefaultNetwork:
         A network that cannot be marked is used all the same.
         """
         tenant = steps.tenant
-        mark = params(encode({}, {DEFAULT_MARK: True}))
 
-        async def submit() -> Submitted:
-            return submitted(
-                await self._backend.call(tenant, "createTags", resourceids=network_id, resourcetype="Network", **mark)
-            )
+        async def current() -> dict[str, str] | None:
+            reply = await self._backend.owned(tenant, "listNetworks", id=network_id)
+            found = rows(reply, "network")
+            return tags(found[0]) if found else None
 
-        async def find() -> Submitted | None:
-            layout = await self._networks.layout(tenant, fresh=True)
-            place = layout.places.get(network_id)
-            return Submitted("", network_id) if place and place.marked else None
-
+        mark = encode({}, {DEFAULT_MARK: True})
         try:
-            await steps.job("default-network-mark", submit, find=find)
+            await set_tags(self._backend, steps, "default-network-mark", ("Network", network_id), mark, current)
         except errors.DriverError as exc:
             log.info("network %s cannot be marked as the default: %s", network_id, exc.message)
         self._networks.forget(tenant)

@@ -13,9 +13,10 @@ from gceshim.drivers.cloudstack.default_network import DefaultNetwork
 from gceshim.drivers.cloudstack.external import Addresses
 from gceshim.drivers.cloudstack.jobs import job_about, submitted
 from gceshim.drivers.cloudstack.machines import Machines
+from gceshim.drivers.cloudstack.marks import set_tags
 from gceshim.drivers.cloudstack.plan import Nic, Plan
 from gceshim.drivers.cloudstack.rows import Row, flag, number, rows, tags, text
-from gceshim.drivers.cloudstack.tags import encode, params
+from gceshim.drivers.cloudstack.tags import encode
 from gceshim.drivers.cloudstack.userdata import build, encoded
 from gceshim.drivers.cloudstack.vms import BOOT_DEVICE, OPERATION_DETAIL, made_by
 from gceshim.model import InstanceSpec, Tenant
@@ -97,7 +98,7 @@ class Deployer:
         left = []
         for address_id in sorted({*marked, *also}):
             try:
-                await self._addresses.release(steps, f"{prefix}release-{address_id}", address_id)
+                await self._addresses.release(steps, f"{prefix}release-{address_id}", address_id, vm_id)
             except errors.DriverError:
                 left.append(address_id)
         return left
@@ -159,9 +160,8 @@ class Deployer:
                 continue
             address_id, address = nic.public_id, nic.public_address
             if not address_id:
-                taken = await self._addresses.acquire(steps, f"address-{index}", nic, vm_id)
+                taken = await self._addresses.acquire(steps, f"address-{index}", nic, vm_id, held)
                 address_id, address = taken.backend_id, taken.address
-                held.append(address_id)
             await self._addresses.point(steps, f"static-nat-{index}", address_id, nic, vm_id)
             noted[str(index)] = {
                 "name": nic.external,
@@ -176,18 +176,12 @@ class Deployer:
         tenant = steps.tenant
         wanted = instance_tags(spec, external)
 
-        async def submit() -> Submitted:
-            return submitted(
-                await self._backend.call(
-                    tenant, "createTags", resourceids=vm_id, resourcetype="UserVm", **params(wanted)
-                )
-            )
-
-        async def find() -> Submitted | None:
+        async def current() -> Mapping[str, str] | None:
             row = await self._machines.by_id(tenant, vm_id)
-            return Submitted("", vm_id) if row is not None and wanted.keys() <= tags(row).keys() else None
+            return tags(row) if row is not None else None
 
-        await steps.job("tags", submit, find=find)
+        if not await set_tags(self._backend, steps, "tags", ("UserVm", vm_id), wanted, current):
+            raise errors.Failed(f"Instance {spec.name!r} was given other labels while it was made", kind="instance")
         if spec.deletion_protection:
             await steps.run(
                 "protect",
@@ -203,6 +197,7 @@ class Deployer:
             return text(row, "id") if row else ""
 
         left = []
+        vm_id = ""
         try:
             vm_id = await steps.run("undo-look", look)
             if vm_id:
@@ -211,7 +206,6 @@ class Deployer:
                 await self.destroy(steps, vm_id, "undo-")
         except errors.DriverError:
             left.append(f"virtual machine {spec.name}")
-            vm_id = ""
         try:
             lost = await self.release(steps, vm_id, "undo-", tuple(held)) if vm_id or held else []
         except errors.DriverError:

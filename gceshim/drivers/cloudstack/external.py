@@ -10,10 +10,11 @@ from gceshim.drivers import errors
 from gceshim.drivers.base import Steps, Submitted
 from gceshim.drivers.cloudstack.backend import Backend
 from gceshim.drivers.cloudstack.jobs import first, submitted
+from gceshim.drivers.cloudstack.marks import set_tags
 from gceshim.drivers.cloudstack.plan import Nic
 from gceshim.drivers.cloudstack.rows import Row, flag, text
 from gceshim.drivers.cloudstack.rows import tags as tags_of
-from gceshim.drivers.cloudstack.tags import encode, params
+from gceshim.drivers.cloudstack.tags import decode, encode, params
 from gceshim.model import Tenant
 
 _LIST: Final = "listPublicIpAddresses"
@@ -41,11 +42,12 @@ class Addresses:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    async def acquire(self, steps: Steps, name: str, nic: Nic, vm_id: str) -> Address:
+    async def acquire(self, steps: Steps, name: str, nic: Nic, vm_id: str, held: list[str]) -> Address:
         """
         Take an address for a machine and mark it as the machine's own.
 
-        :param name: begins the names of the steps. :param nic: with the network's ids.
+        :param name: begins the names of the steps. :param nic: with the network's ids. :param held: the ids of
+            addresses that are to be given back when the machine fails; this one is added.
         """
         tenant = steps.tenant
         for attempt in range(1, _MOST_TRIES + 1):
@@ -64,9 +66,11 @@ class Addresses:
             result = await steps.job(step, submit, find=find)
             row = result.get("ipaddress", result)
             backend_id = text(row, "id")
+            held.append(backend_id)
             if await self._claim(steps, f"{step}-claim", backend_id, vm_id):
                 address = text(row, "ipaddress") or await self._read_address(steps, f"{step}-address", backend_id)
                 return Address(backend_id, address)
+            held.remove(backend_id)
         raise errors.Failed("No public address could be had: others took each one first", kind="address")
 
     async def point(self, steps: Steps, name: str, address_id: str, nic: Nic, vm_id: str) -> None:
@@ -99,9 +103,11 @@ class Addresses:
                 found.append(text(row, "id"))
         return sorted(found)
 
-    async def release(self, steps: Steps, name: str, address_id: str) -> None:
-        """Give an address back; one that is back already is a success."""
+    async def release(self, steps: Steps, name: str, address_id: str, vm_id: str) -> None:
+        """Give a machine's address back; one that is back already, or another machine's by now, is a success."""
         tenant = steps.tenant
+        if not await steps.run(f"{name}-look", lambda: self._is_ours(tenant, address_id, vm_id)):
+            return
 
         async def submit() -> Submitted:
             return submitted(await self._backend.call(tenant, "disassociateIpAddress", id=address_id))
@@ -116,33 +122,17 @@ class Addresses:
                 raise
 
     async def _claim(self, steps: Steps, name: str, address_id: str, vm_id: str) -> bool:
-        tenant = steps.tenant
+        async def current() -> Mapping[str, str] | None:
+            row = await self._row(steps.tenant, address_id)
+            return tags_of(row) if row is not None else None
+
         mark = encode({}, {"ephemeral": vm_id})
+        return await set_tags(self._backend, steps, name, ("PublicIpAddress", address_id), mark, current)
 
-        async def submit() -> Submitted:
-            return submitted(
-                await self._backend.call(
-                    tenant,
-                    "createTags",
-                    resourceids=address_id,
-                    resourcetype="PublicIpAddress",
-                    **params(mark),
-                )
-            )
-
-        async def find() -> Submitted | None:
-            row = await self._row(tenant, address_id)
-            return Submitted("", address_id) if row and mark.items() <= tags_of(row).items() else None
-
-        try:
-            await steps.job(name, submit, find=find)
-        except (errors.Failed, errors.Invalid, errors.Forbidden):
-            return bool(await steps.run(f"{name}-check", lambda: self._is_marked(tenant, address_id, mark)))
-        return True
-
-    async def _is_marked(self, tenant: Tenant, address_id: str, mark: Mapping[str, str]) -> bool:
+    async def _is_ours(self, tenant: Tenant, address_id: str, vm_id: str) -> bool:
+        """Whether it is held, and not marked as another machine's."""
         row = await self._row(tenant, address_id)
-        return row is not None and mark.items() <= tags_of(row).items()
+        return row is not None and decode(tags_of(row))[1].get("ephemeral") in (None, vm_id)
 
     async def _is_held(self, tenant: Tenant, address_id: str) -> bool:
         return await self._row(tenant, address_id) is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from typing import Final
 
 from gceshim.drivers import base, errors
@@ -13,6 +15,8 @@ from gceshim.drivers.cloudstack.rows import Row, number, rows, text
 from gceshim.model import Job, JobState, Tenant
 
 _MOST_PAGES: Final = 4
+_SETTLE_SECONDS: Final = 10.0
+_SETTLE_PAUSE_SECONDS: Final = 0.1
 _COMMAND: Final = re.compile(r"(\w+?)(?:CmdByAdmin|Cmd)?$")
 
 
@@ -56,8 +60,7 @@ def job_of(job_id: str, row: Row) -> Job:
     if status != 2:
         raise errors.Unavailable("CloudStack gave an answer that is not understood", detail=f"job status {status!r}")
     code = number(result, "errorcode") or number(row, "jobresultcode") or 530
-    match = _COMMAND.search(text(row, "cmd"))
-    failed = failure(code, text(result, "errortext"), command=f"job {job_id} ({match[1] if match else 'unknown'})")
+    failed = failure(code, text(result, "errortext"), command=f"job {job_id} ({command_of(row) or 'unknown'})")
     return Job(job_id, JobState.FAILED, error=type(failed).__name__, message=failed.message, detail=failed.detail)
 
 
@@ -78,6 +81,28 @@ async def job_about(backend: Backend, tenant: Tenant, object_id: str, kind: str)
         if mine:
             return text(max(mine, key=lambda row: text(row, "created")), "jobid")
     return None
+
+
+async def settle(backend: Backend, tenant: Tenant, command: str) -> None:
+    """
+    Wait until none of the tenant's jobs of a command is under way, or for some seconds.
+
+    For who looks whether a call took effect whose answer was lost: its job may not have come to it yet.
+    """
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while time.monotonic() < deadline:
+        busy = False
+        async for page in backend.pages(tenant.credentials, "listAsyncJobs", "asyncjobs"):
+            busy = busy or any(number(row, "jobstatus") == 0 and command_of(row) == command for row in page)
+        if not busy:
+            return
+        await asyncio.sleep(_SETTLE_PAUSE_SECONDS)
+
+
+def command_of(row: Row) -> str:
+    """The command of a job, from the name of CloudStack's class for it: `CreateTags`."""
+    match = _COMMAND.search(text(row, "cmd"))
+    return match[1] if match else ""
 
 
 def first(reply: Row, key: str) -> Row | None:
