@@ -49,7 +49,7 @@ class ServerSection(Section):
     )
     trust_proxy: bool = row(
         False,
-        "Believe `X-Forwarded-For`, `-Proto` and `-Host`. Only behind a proxy that sets them itself.",
+        "Believe `X-Forwarded-Proto` and `X-Forwarded-Host`. Only behind a proxy that sets both itself.",
     )
     max_body_bytes: int = row(
         1024 * 1024,

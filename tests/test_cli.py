@@ -28,6 +28,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from gceshim import __version__ as gceshim_version
 from gceshim.commands.logs import JsonFormatter, TextFormatter
 
 DEADLINE_SECONDS = 60.0
@@ -135,11 +136,14 @@ def running(home: Path, *words: str, **more: str) -> Iterator[Process]:
                 stream.close()
 
 
-def fetch(url: str, token: str = "", context: ssl.SSLContext | None = None) -> tuple[int, Mapping[str, str], dict]:
-    """Status, headers and body of a GET."""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+def fetch(
+    url: str, token: str = "", context: ssl.SSLContext | None = None, data: bytes | None = None
+) -> tuple[int, Mapping[str, str], dict]:
+    """Status, headers and body of a GET, or of a POST when there is data."""
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    request = urllib.request.Request(url, headers=headers, data=data)
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30, context=context) as reply:
+        with urllib.request.urlopen(request, timeout=30, context=context) as reply:
             return reply.status, reply.headers, json.loads(reply.read())
     except urllib.error.HTTPError as exc:
         with exc:
@@ -185,7 +189,7 @@ def add_alice(home: Path, config: Path, cloud: Mapping[str, str]) -> subprocess.
 
 def test_version_and_help_are_answered(tmp_path):
     """The first two things anybody types."""
-    assert gceshim(tmp_path, "--version").stdout == "gceshim 0.1.0\n"
+    assert gceshim(tmp_path, "--version").stdout == f"gceshim {gceshim_version}\n"
     shown = gceshim(tmp_path, "--help").stdout
     assert all(f"    {name}" in shown for name in ("serve", "demo", "env", "credentials", "doctor", "simulator"))
     assert "examples:" in gceshim(tmp_path, "serve", "--help").stdout
@@ -256,6 +260,21 @@ def test_a_demo_serves_at_once_and_ends_well_on_ctrl_c(tmp_path):
     assert list(tmp_path.glob("gceshim-demo-*")) == []
     assert process.output.endswith("stopped\n")
     assert "Traceback" not in process.output
+
+
+def test_a_body_that_is_too_large_is_refused_in_gce_form(demo):
+    """The server's own limit on bodies must not cut the connection before the API can answer."""
+    home, _ = demo
+    endpoint = json.loads(gceshim(home, "env", "--json").stdout)["CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"]
+    url = f"{endpoint}projects/demo/zones/sandbox-1-a/instances"
+    status, _, body = fetch(url, values_token(home), data=b" " * 10_000_000)
+    assert (status, body["error"]["code"]) == (413, 413)
+
+
+def values_token(home: Path) -> str:
+    """The token of the demo that runs in this home."""
+    values = json.loads(gceshim(home, "env", "--json").stdout)
+    return Path(values["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"]).read_text().strip()
 
 
 def test_what_the_demo_prints_is_what_env_prints(demo):

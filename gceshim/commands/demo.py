@@ -15,7 +15,9 @@ import argparse
 import asyncio
 import contextlib
 import os
+import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -125,6 +127,7 @@ async def _prepared(shim: Shim, simulator: Simulator, listening: Listening, fold
 
 
 def _welcome(here: Running) -> str:
+    itself = "gceshim" if shutil.which("gceshim") else f"{shlex.quote(sys.executable)} -m gceshim"
     create = "gcloud compute instances create my-machine --image-family=debian-12 --image-project=debian-cloud"
     return f"""\
 gceshim demo: a Compute Engine endpoint at {here.url}, with a simulated CloudStack behind it.
@@ -133,7 +136,7 @@ In another terminal, point gcloud at it:
 
 {lines.shown(lines.variables(here))}
 
-(or: eval "$(gceshim env)") and use it:
+(or: eval "$({itself} env)") and use it:
 
 {create}
 gcloud compute instances list

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 import tomllib
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,6 +134,41 @@ def test_python_programs_in_the_readme_run(demo, snippet):
     )
     assert done.returncode == 0, done.stderr
     assert re.search(r"^(from-python RUNNING|sandbox-1-a UP)$", done.stdout, re.MULTILINE)
+
+
+def answer(url: str) -> tuple[int, str]:
+    """Status and body of a GET; 0 while nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=30) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as exc:
+        with exc:
+            return exc.code, exc.read().decode()
+    except urllib.error.URLError:
+        return 0, ""
+
+
+def test_the_program_that_embeds_the_handlers_runs(tmp_path):
+    """Somebody else's application with ours in it: both answer, each under its own paths."""
+    program = next(item.text for item in snippets("python") if item.where.startswith("docs/embedding.md"))
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    program = program.replace("8787", str(port))
+    environ = {**os.environ, "HOME": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=environ, cwd=tmp_path, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            server = f"http://127.0.0.1:{port}"
+            until = time.monotonic() + 60
+            while answer(f"{server}/hello")[0] == 0 and process.poll() is None and time.monotonic() < until:
+                pass
+            assert answer(f"{server}/hello") == (200, "hello")
+            status, body = answer(f"{server}/gce/compute/v1/projects/p/zones")
+            assert (status, json.loads(body)["error"]["errors"][0]["reason"]) == (401, "required")
+        finally:
+            process.terminate()
 
 
 @pytest.mark.parametrize("snippet", **named(snippets("toml")))
