@@ -67,7 +67,9 @@ class DefaultNetwork:
 
         mark = encode({}, {DEFAULT_MARK: True})
         try:
-            await set_tags(self._backend, steps, "default-network-mark", ("Network", network_id), mark, current)
+            await set_tags(
+                self._backend, steps, "default-network-mark", ("Network", network_id), wanted=mark, current=current
+            )
         except errors.DriverError as exc:
             log.info("network %s cannot be marked as the default: %s", network_id, exc.message)
         self._networks.forget(tenant)

@@ -44,15 +44,16 @@ class Deployer:
         plan = await self._with_default_network(steps, plan)
         await steps.progress(10)
         held: list[str] = []
+        vm_id = ""
         try:
             vm_id = await self._deploy(steps, spec, plan)
             await steps.progress(70)
-            external = await self._open(steps, plan, vm_id, held)
+            external = await self._open(steps, plan, vm_id=vm_id, held=held)
             await steps.progress(85)
             await self._describe(steps, spec, vm_id, external)
             await steps.progress(95)
         except errors.DriverError as exc:
-            left = await self._undo(steps, spec, plan, held)
+            left = await self._undo(steps, spec, plan, vm_id=vm_id, held=held)
             if left:
                 raise _with_remains(exc, left) from exc
             raise
@@ -180,7 +181,7 @@ class Deployer:
             row = await self._machines.by_id(tenant, vm_id)
             return tags(row) if row is not None else None
 
-        if not await set_tags(self._backend, steps, "tags", ("UserVm", vm_id), wanted, current):
+        if not await set_tags(self._backend, steps, "tags", ("UserVm", vm_id), wanted=wanted, current=current):
             raise errors.Failed(f"Instance {spec.name!r} was given other labels while it was made", kind="instance")
         if spec.deletion_protection:
             await steps.run(
@@ -188,7 +189,7 @@ class Deployer:
                 lambda: self._backend.call(tenant, "updateVirtualMachine", id=vm_id, deleteprotection=True),
             )
 
-    async def _undo(self, steps: Steps, spec: InstanceSpec, plan: Plan, held: list[str]) -> list[str]:
+    async def _undo(self, steps: Steps, spec: InstanceSpec, plan: Plan, *, vm_id: str, held: list[str]) -> list[str]:
         """Remove what the operation made; returns in words what is left."""
         tenant = steps.tenant
 
@@ -197,10 +198,10 @@ class Deployer:
             return text(row, "id") if row else ""
 
         left = []
-        vm_id = ""
         try:
-            vm_id = await steps.run("undo-look", look)
-            if vm_id:
+            found = await steps.run("undo-look", look)
+            vm_id = vm_id or found
+            if found:
                 if spec.deletion_protection:
                     await steps.run("undo-protect", lambda: self._unprotect(tenant, vm_id))
                 await self.destroy(steps, vm_id, "undo-")

@@ -127,7 +127,7 @@ class Addresses:
             return tags_of(row) if row is not None else None
 
         mark = encode({}, {"ephemeral": vm_id})
-        return await set_tags(self._backend, steps, name, ("PublicIpAddress", address_id), mark, current)
+        return await set_tags(self._backend, steps, name, ("PublicIpAddress", address_id), wanted=mark, current=current)
 
     async def _is_ours(self, tenant: Tenant, address_id: str, vm_id: str) -> bool:
         """Whether it is held, and not marked as another machine's."""

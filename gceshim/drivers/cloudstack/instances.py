@@ -64,10 +64,9 @@ class Instances(base.Instances):
         if row is None:
             raise _no_instance(name, where.name)
         volumes = await self._backend.every_owned(tenant, "listVolumes", "volume", virtualmachineid=text(row, "id"))
-        names = {text(row, "id"): name if not name.isdigit() else ""}
-        if not names[text(row, "id")]:
-            names = await self._machines.names(tenant, [row], whole=False)
-        return (await self._instances(tenant, [(row, names[text(row, "id")])], volumes))[0]
+        if name.isdigit():
+            name = (await self._machines.names(tenant, [row]))[text(row, "id")]
+        return (await self._instances(tenant, [(row, name)], volumes))[0]
 
     async def list(
         self, tenant: Tenant, zone: str | None, *, page: int, page_size: int, name: str | None = None
@@ -84,7 +83,9 @@ class Instances(base.Instances):
                 self._machines.page(tenant, where, page=page, page_size=page_size),
                 self._data_volumes(tenant, where),
             )
-            names = await self._machines.names(tenant, found, whole=page == 1 and not more)
+            names = await self._machines.names(
+                tenant, found, whole=page == 1 and not more, simple=await self._simple(tenant, found)
+            )
             chosen = [(row, names[text(row, "id")]) for row in found]
         return Page(await self._instances(tenant, chosen, volumes), more=more)
 
@@ -192,6 +193,13 @@ class Instances(base.Instances):
             return text(row, "state")
 
         return read
+
+    async def _simple(self, tenant: Tenant, found: Sequence[Row]) -> frozenset[str]:
+        """The zones of the rows where no two machines can have one valid name: that takes two networks."""
+        zones = {text(row, "zoneid") for row in found}
+        places = (await self._networks.layout(tenant)).places.values()
+        used = [place.zone_id for place in places]
+        return frozenset(zone_id for zone_id in zones if used.count(zone_id) < 2)
 
     async def _named(self, tenant: Tenant, where: Zone | None, name: str) -> Sequence[tuple[Row, str]]:
         if where is None:

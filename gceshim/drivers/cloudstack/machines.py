@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Final
 
 from gceshim.drivers import errors
@@ -87,22 +87,38 @@ class Machines:
         more = count > page * page_size if isinstance(count, int) else len(found) == page_size
         return found, more and bool(found)
 
-    async def names(self, tenant: Tenant, found: Sequence[Row], *, whole: bool) -> dict[str, str]:
+    async def names(
+        self, tenant: Tenant, found: Sequence[Row], *, whole: bool = False, simple: Collection[str] = ()
+    ) -> dict[str, str]:
         """
         The names to show for the rows of one page, by id.
 
-        :param whole: the page is all there is. Else the zones are searched for what shares a made-up name.
+        :param whole: there is nothing beyond the page. :param simple: the ids of zones where nothing beyond the page can share a valid name with what is on it. In
+            any other, and where names are made up, the whole zone is looked through, once in a short time.
         """
         names: dict[str, str] = {}
         for zone_id in {text(row, "zoneid") for row in found}:
             here = [row for row in found if text(row, "zoneid") == zone_id]
-            made = {slug(text(row, "name")) for row in here if not is_label(text(row, "name"))}
-            if made and not whole:
+            if not whole and (zone_id not in simple or any(not is_label(text(row, "name")) for row in here)):
                 known = {text(row, "id") for row in here}
-                async for page in self._all(tenant, zone_id):
-                    here += [row for row in page if text(row, "id") not in known and slug(text(row, "name")) in made]
+                crowded = await self._crowded(tenant, zone_id)
+                for base in {slug(text(row, "name")) for row in here}:
+                    here += [row for row in crowded.get(base, ()) if text(row, "id") not in known]
             names.update(shown(here))
         return names
+
+    async def _crowded(self, tenant: Tenant, zone_id: str) -> Mapping[str, Sequence[Row]]:
+        """What shares its name with others in the zone, by that name, from memory for a short time."""
+
+        async def fetch() -> Mapping[str, Sequence[Row]]:
+            found: dict[str, list[Row]] = {}
+            async for page in self._all(tenant, zone_id):
+                for row in page:
+                    short = {key: row[key] for key in ("id", "name", "created") if key in row}
+                    found.setdefault(slug(text(row, "name")), []).append(short)
+            return {name: same for name, same in found.items() if len(same) > 1}
+
+        return await self._backend.remembered(tenant, f"crowded names {zone_id}", fetch)
 
     async def everywhere(self, tenant: Tenant, name: str) -> list[tuple[Row, str]]:
         """The machines of exactly this shown name, at most one in each zone, with that name."""
