@@ -126,6 +126,8 @@ def corrections(commands: dict[str, Any]) -> dict[str, dict[str, Any]]:
     kinds = {"accounttype": "int", "user": "list<map>"}
     member = {field: kinds.get(field, "string") for field in account_fields}
     return {
+        # Recorded replies are what the catalogue goes by; the server's source shows that this is a create command too.
+        "createProject": {"submit_returns_id": True},
         # The job of a scale answers the machine; the catalogue's success form is what some listApis claim.
         "scaleVirtualMachine": {
             "response_kind": "object",

@@ -172,8 +172,17 @@ def _offerings(state: State, settings: SimulatorSettings) -> None:
             size_gib=size_gib,
             custom=size_gib == 0,
         )
+    router = state.new(
+        model.ServiceOffering,
+        name="System Offering For Software Router",
+        display_text="System Offering For Software Router",
+        cpus=1,
+        speed_mhz=500,
+        memory_mib=256,
+        system=True,
+    )
     for name, guest_type, services, more in NETWORK_OFFERINGS:
-        state.new(model.NetworkOffering, name=name, guest_type=guest_type, services=services, **more)
+        state.new(model.NetworkOffering, name=name, guest_type=guest_type, services=services, router=router, **more)
     state.new(model.VpcOffering, name="Default VPC offering")
     state.new(model.VpcOffering, name="Redundant VPC offering", redundant=True)
 

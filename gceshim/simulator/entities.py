@@ -98,6 +98,7 @@ class ServiceOffering(Record):
     limits: tuple[int, int, int, int] | None = None
     offer_ha: bool = False
     dynamic_scaling: bool = True
+    system: bool = False
 
     @property
     def custom(self) -> bool:
@@ -117,6 +118,7 @@ class NetworkOffering(Record):
     name: str
     guest_type: str
     services: tuple[str, ...]
+    router: ServiceOffering
     for_vpc: bool = False
     availability: str = "Optional"
     persistent: bool = False

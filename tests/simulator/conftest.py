@@ -28,3 +28,24 @@ def make_world() -> Iterator[Callable[..., World]]:
 def cloud(make_world: Callable[..., World]) -> World:
     """A simulator with the default data set."""
     return make_world()
+
+
+@pytest.fixture
+def furnished(make_world: Callable[..., World]) -> World:
+    """A simulator with some of everything in it, and jobs that take no time."""
+    world = make_world(job_seconds=0.0)
+    world.machine("web-1", diskofferingid=world.disk_offering("Small"))
+    world.machine("web-2", by="other", startvm="false")
+    world.machine("sg", zoneid=world.sg_zone)
+    world.tier(world.vpc(), "t1")
+    network = world.network("spare")
+    ip = world.demo.run("associateIpAddress", networkid=network)["ipaddress"]["id"]
+    world.demo.run("createFirewallRule", ipaddressid=ip, protocol="tcp", startport=80)
+    world.demo.run("createEgressFirewallRule", networkid=network, protocol="all")
+    world.demo.run("createNetworkACL", networkid=world.uuid("listNetworks", "t1", listall="true"), protocol="all")
+    world.demo.run("authorizeSecurityGroupIngress", securitygroupname="default", cidrlist="10.0.0.0/8")
+    world.demo.call("createSSHKeyPair", name="k")
+    world.demo.call("registerUserData", name="u", userdata="eHh4eA==")
+    tags = {"tags[0].key": "a", "tags[0].value": "1"}
+    world.demo.run("createTags", resourceids=world.sim.vm("web-1").uuid, resourcetype="UserVm", **tags)
+    return world

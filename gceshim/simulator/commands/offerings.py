@@ -14,7 +14,9 @@ def list_service_offerings(call: Call) -> Listing:
     args = call.args
     rows = Rows(call, call.state.rows(model.ServiceOffering)).ids(model.ServiceOffering)
     rows.same("name", lambda row: row.name).like("keyword", lambda row: row.name, lambda row: row.display_text)
-    rows.same("state", lambda row: "Active").flag("issystem", lambda row: False)
+    rows.same("state", lambda row: "Active")
+    shows_system = bool(args.flag("issystem")) and call.is_root
+    rows.where(lambda row: row.system is shows_system)
     _at_least(rows, args.number("cpunumber"), lambda row: row.cpus)
     _at_least(rows, args.number("cpuspeed"), lambda row: row.speed_mhz)
     _at_least(rows, args.number("memory"), lambda row: row.memory_mib)
@@ -50,7 +52,7 @@ def service_offering_row(call: Call, offering: model.ServiceOffering) -> Row:
         "offerha": offering.offer_ha,
         "limitcpuuse": False,
         "isvolatile": False,
-        "issystem": False,
+        "issystem": offering.system,
         "defaultuse": False,
         "iscustomized": offering.custom,
         "dynamicscalingenabled": offering.dynamic_scaling,
@@ -140,6 +142,7 @@ def network_offering_row(offering: model.NetworkOffering) -> Row:
         "created": wire_date(offering.created),
         "hasannotations": False,
         "networkrate": 200,
+        "serviceofferingid": offering.router.uuid,
         "service": service_rows(offering.services, "VpcVirtualRouter" if offering.for_vpc else "VirtualRouter"),
     }
 

@@ -114,6 +114,8 @@ async def scale_virtual_machine(call: Call) -> Row:
 def _new_sizes(call: Call, vm: model.Vm) -> tuple[int, int, int]:
     offering = call.args.need("serviceofferingid", model.ServiceOffering)
     details = call.args.details("details")
+    if offering.system:
+        raise errors.invalid(f"Unable to find service offering: {offering.uuid}")
     if offering is vm.offering and not offering.custom:
         raise errors.invalid(f"Not upgrading vm {vm.uuid} since it already has the requested service offering")
     new = vm_rules.sizes(offering, details)

@@ -71,6 +71,8 @@ def _plan(call: Call) -> Plan:
     if not zone.enabled and not call.is_root:
         raise errors.denied(f"Cannot perform this operation, Zone is currently disabled: {zone.name}")
     offering = args.need("serviceofferingid", model.ServiceOffering)
+    if offering.system:
+        raise errors.invalid(f"Unable to find service offering: {offering.uuid}")
     template = args.one("templateid", model.Template)
     if template is None:
         raise errors.invalid(
