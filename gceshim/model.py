@@ -304,7 +304,7 @@ class InterfaceSpec:
 
 @dataclass(frozen=True, slots=True)
 class InstanceSpec:
-    """A machine asked for. `boot_disk_size_bytes` None: as large as the image."""
+    """A machine asked for. `boot_disk_size_bytes` None: as large as the image. `disks`: beside the boot disk."""
 
     name: str
     zone: str
@@ -313,6 +313,8 @@ class InstanceSpec:
     interfaces: tuple[InterfaceSpec, ...]
     boot_disk_size_bytes: int | None = None
     boot_device_name: str = ""
+    boot_disk_auto_delete: bool = True
+    disks: tuple[DiskOfInstance, ...] = ()
     description: str = ""
     hostname: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -330,6 +332,135 @@ class InstanceRef:
     name: str
     zone: str
     backend_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiskType:
+    """A kind of disk. Sizes that may be asked for; `minimum_bytes` equals `maximum_bytes` for a fixed size."""
+
+    id: int
+    backend_id: str
+    name: str
+    zone: str
+    description: str
+    default_size_bytes: int
+    minimum_bytes: int
+    maximum_bytes: int
+    created: datetime | None = None
+
+
+class DiskState(enum.Enum):
+    CREATING = "creating"
+    READY = "ready"
+    DELETING = "deleting"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """
+    A disk. `users`: the names of the machines that have it. `image`: project and name of what it was made from.
+
+    `type` is "" for a boot disk whose storage the machine type decides. `boot`: made with a machine.
+    """
+
+    id: int
+    backend_id: str
+    name: str
+    zone: str
+    state: DiskState
+    size_bytes: int
+    type: str
+    created: datetime | None
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    users: tuple[str, ...] = ()
+    image: ImageRef | None = None
+    image_id: int | None = None
+    boot: bool = False
+    attached: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpec:
+    """A disk asked for. `type` "": the default. `size_bytes` None: the type's own, else the default size."""
+
+    name: str
+    zone: str
+    type: str = ""
+    size_bytes: int | None = None
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskRef:
+    """A disk that was there when a mutation was accepted."""
+
+    name: str
+    zone: str
+    backend_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentSpec:
+    """A disk to be attached. `device_name` "": one is made up, `persistent-disk-<n>`."""
+
+    disk: str
+    device_name: str = ""
+    auto_delete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DiskOfInstance:
+    """One more disk of a machine asked for: an existing one (`attach`), or a new one (`create`); one of the two."""
+
+    auto_delete: bool
+    device_name: str = ""
+    attach: str = ""
+    create: DiskSpec | None = None
+
+
+class Direction(enum.Enum):
+    INGRESS = "ingress"
+    EGRESS = "egress"
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """
+    A protocol and ports. `name`: `tcp`, `udp`, `icmp`, `all`, another name, or a number as text, as authored.
+
+    `ports`: inclusive ranges as authored, `22` or `8000-8080`; none: all ports.
+    """
+
+    name: str
+    ports: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Firewall:
+    """
+    A firewall rule as authored. `priority` 0 (first) to 65535. Ranges are CIDRs; none of them and no source tags: any.
+
+    `allow`: what matches is let through, else dropped. `id` is 0 and `created` None for a rule asked for.
+    """
+
+    name: str
+    network: str
+    direction: Direction
+    priority: int
+    allow: bool
+    protocols: tuple[Protocol, ...]
+    source_ranges: tuple[str, ...] = ()
+    destination_ranges: tuple[str, ...] = ()
+    source_tags: tuple[str, ...] = ()
+    target_tags: tuple[str, ...] = ()
+    description: str = ""
+    disabled: bool = False
+    id: int = 0
+    created: datetime | None = None
 
 
 class JobState(enum.Enum):

@@ -56,7 +56,7 @@ async def test_a_driver_is_built_from_its_own_table():
     """The loader hands the table on as it is."""
     driver = loader.load("cloudstack", {"url": "http://127.0.0.1:1/client/api"})
     assert isinstance(driver, CloudStackDriver)
-    assert driver.capabilities() == frozenset(driver.CAPABILITIES)
+    assert driver.capabilities() >= {"jobs", "identity", "instances"}
     await driver.close()
 
 
