@@ -7,7 +7,6 @@ import datetime
 import gzip
 import ipaddress
 import json
-import logging
 import socket
 import ssl
 import threading
@@ -27,20 +26,11 @@ from gceshim.drivers.cloudstack.failures import BY_CODE
 from gceshim.drivers.cloudstack.settings import parse
 from gceshim.drivers.cloudstack.transport import Transport
 from gceshim.model import Credentials
+from tests.drivers.conftest import SECRETS
 from tests.drivers.raw_server import answer, drip, raw_server, reset, silence
 from tests.drivers.worlds import cloud, on_loop
 
 KEYS = Credentials("the-api-key-1234", "the-secret-key-5678")
-SECRETS = ("the-api-key-1234", "the-secret-key-5678", "signature=", "demo-secret-key")
-
-
-@pytest.fixture(autouse=True)
-def nothing_secret(caplog):
-    """Every test here ends with a look through all log records, at the most talkative level."""
-    caplog.set_level(logging.DEBUG)
-    yield
-    for record in caplog.records:
-        assert not any(secret in record.getMessage() for secret in SECRETS), record
 
 
 def said(error: BaseException) -> str:

@@ -93,8 +93,9 @@ class Machines:
         """
         The names to show for the rows of one page, by id.
 
-        :param whole: there is nothing beyond the page. :param simple: the ids of zones where nothing beyond the page can share a valid name with what is on it. In
-            any other, and where names are made up, the whole zone is looked through, once in a short time.
+        :param whole: there is nothing beyond the page. :param simple: the ids of zones where nothing beyond the page
+            can share a valid name with what is on it. In any other, and where names are made up, the whole zone is
+            looked through, once in a short time.
         """
         names: dict[str, str] = {}
         for zone_id in {text(row, "zoneid") for row in found}:
