@@ -412,6 +412,15 @@ def test_what_credentials_cannot_do_is_said_in_one_line(tmp_path, config, words,
     assert complaint(done, status) == expected
 
 
+def test_credentials_can_be_added_before_there_is_a_settings_file(tmp_path, cloud):
+    """The URL is all that a first look at a cloud needs."""
+    words = ("credentials", "add", "alice", "--url", cloud["endpoint"], "--api-key", cloud["api_key"])
+    done = gceshim(tmp_path, *words, GCESHIM_SECRET_KEY=cloud["secret_key"])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert gceshim(tmp_path, "credentials", "list").stdout.startswith("alice\taccount demo\t")
+    assert gceshim(tmp_path, "credentials", "token", "alice").returncode == 0
+
+
 def test_credentials_are_not_overwritten_by_accident(tmp_path, config, cloud):
     """Two people may choose one name; the second is told."""
     assert add_alice(tmp_path, config, cloud).returncode == 0

@@ -20,12 +20,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from gceshim.app import Shim
 from gceshim.commands.errors import USAGE, CommandError
 from gceshim.commands.keys import add_keys, read_keys
 from gceshim.commands.options import add_config, load_settings
 from gceshim.commands.running import write_private
-from gceshim.commands.shims import access
+from gceshim.commands.shims import Access, access, load_driver
 from gceshim.drivers.errors import DriverError, Unauthenticated
 from gceshim.settings import Settings
 
@@ -69,31 +68,35 @@ def _action(actions: Any, name: str, meaning: str, action: Action) -> argparse.A
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Do the action chosen."""
-    url = getattr(args, "url", None)
-    settings = load_settings(args, environ, {"driver.cloudstack.url": url} if url else None)
+    settings = load_settings(args, environ)
+    if url := getattr(args, "url", None):
+        settings = load_settings(args, environ, {f"driver.{settings.driver.name}.url": url})
     asyncio.run(args.action_run(args, environ, settings))
     return 0
 
 
 async def _add(args: argparse.Namespace, environ: Mapping[str, str], settings: Settings) -> None:
     keys = read_keys(args, environ)
-    async with access(settings) as shim:
+    driver = load_driver(settings)
+    try:
+        account = await driver.identity.whoami(keys)
+    except Unauthenticated as exc:
+        raise CommandError(f"CloudStack does not accept this key pair: {exc.message}") from exc
+    except DriverError as exc:
+        raise CommandError(f"the key pair could not be checked: {exc.message}") from exc
+    finally:
+        await driver.close()
+    async with access(settings) as here:
         try:
-            account = await shim.driver.identity.whoami(keys)
-        except Unauthenticated as exc:
-            raise CommandError(f"CloudStack does not accept this key pair: {exc.message}") from exc
-        except DriverError as exc:
-            raise CommandError(f"the key pair could not be checked: {exc.message}") from exc
-        try:
-            stored = await shim.vault.add(args.name, account, keys, overwrite=args.overwrite)
+            stored = await here.vault.add(args.name, account, keys, overwrite=args.overwrite)
         except ValueError as exc:
             raise CommandError(f"{args.name!r}: {exc}", USAGE) from exc
     print(f"stored {stored.subject}: account {account.name}, domain {account.domain}")
 
 
 async def _list(args: argparse.Namespace, _environ: Mapping[str, str], settings: Settings) -> None:
-    async with access(settings) as shim:
-        found = await _all(shim)
+    async with access(settings) as here:
+        found = await _all(here)
     if args.json:
         print(json.dumps(found, indent=2))
         return
@@ -101,9 +104,9 @@ async def _list(args: argparse.Namespace, _environ: Mapping[str, str], settings:
         print(f"{row['name']}\taccount {row['account']}\tdomain {row['domain']}\tsince {row['created'][:10]}")
 
 
-async def _all(shim: Shim) -> list[dict[str, str]]:
+async def _all(here: Access) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
-    while page := await shim.vault.list(after=rows[-1]["name"] if rows else "", limit=PAGE_SIZE):
+    while page := await here.vault.list(after=rows[-1]["name"] if rows else "", limit=PAGE_SIZE):
         rows += [
             {
                 "name": stored.subject,
@@ -118,15 +121,15 @@ async def _all(shim: Shim) -> list[dict[str, str]]:
 
 
 async def _remove(args: argparse.Namespace, _environ: Mapping[str, str], settings: Settings) -> None:
-    async with access(settings) as shim:
-        revoked = await shim.vault.remove(args.name)
+    async with access(settings) as here:
+        revoked = await here.vault.remove(args.name)
     print(f"removed {args.name}, and {revoked} token{'' if revoked == 1 else 's'} with it")
 
 
 async def _token(args: argparse.Namespace, _environ: Mapping[str, str], settings: Settings) -> None:
-    async with access(settings) as shim:
-        await shim.vault.lookup(args.name)  # a token for nobody would be refused later, with less to go by
-        token = await shim.tokens.issue(args.name, args.lifetime or settings.auth.token_lifetime_seconds)
+    async with access(settings) as here:
+        await here.vault.lookup(args.name)  # a token for nobody would be refused later, with less to go by
+        token = await here.tokens.issue(args.name, args.lifetime or settings.auth.token_lifetime_seconds)
     if args.output:
         write_private(Path(args.output), token + "\n")
     else:

@@ -65,8 +65,8 @@ async def _check(settings: Settings, args: argparse.Namespace, given: Credential
         checkup = Checkup(driver, settings)
         checkup.store()
         if args.credentials and not given:
-            async with access(settings) as shim:
-                given = await shim.vault.get(args.credentials)
+            async with access(settings) as here:
+                given = await here.vault.get(args.credentials)
         await checkup.backend(given, args.project)
         return checkup.checks
     finally:

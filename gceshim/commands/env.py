@@ -63,9 +63,9 @@ async def _with_token(server: Running, settings: Settings, wanted: str | None) -
     # Imported here so that the lines of a demo are printed at once: this brings in the whole server.
     from gceshim.commands.shims import access  # noqa: PLC0415
 
-    async with access(settings) as shim:
+    async with access(settings) as here:
         if wanted is None:
-            names = [stored.subject for stored in await shim.vault.list(limit=100)]
+            names = [stored.subject for stored in await here.vault.list(limit=100)]
             if len(names) != 1:
                 there = (
                     f"choose one by --credentials: {', '.join(names)}"
@@ -76,8 +76,8 @@ async def _with_token(server: Running, settings: Settings, wanted: str | None) -
                     f"{'several credentials are' if names else 'no credentials are'} stored; {there}", USAGE
                 )
             wanted = names[0]
-        stored, _ = await shim.vault.lookup(wanted)
-        token = await shim.tokens.issue(wanted, settings.auth.token_lifetime_seconds)
+        stored, _ = await here.vault.lookup(wanted)
+        token = await here.tokens.issue(wanted, settings.auth.token_lifetime_seconds)
     file = Path(settings.store.path).parent / "tokens" / f"{server.port}-{stored.account.backend_id}"
     write_private(file, token + "\n")
     return dataclasses.replace(server, token_file=str(file), project=stored.account.name)

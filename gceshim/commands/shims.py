@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from gceshim.app import Shim
+from gceshim.app import ISSUER, Shim, master_key
+from gceshim.auth.credentials import CredentialVault
 from gceshim.auth.errors import AuthError
+from gceshim.auth.tokens import Tokens
 from gceshim.commands.errors import CommandError
 from gceshim.drivers import loader
 from gceshim.drivers.base import Driver
 from gceshim.settings import Settings, SettingsError
 from gceshim.stores.errors import StoreError
+from gceshim.stores.sqlite import SqliteStore
 
 
 def check_tables(settings: Settings) -> None:
@@ -49,8 +53,9 @@ async def opened(settings: Settings) -> AsyncIterator[Shim]:
     :raises CommandError: the store cannot be used.
     """
     check_tables(settings)
+    _make_folder(settings)
     with _in_words(settings):
-        shim = _built(settings)
+        shim = Shim(settings)
         await shim.open()
     try:
         yield shim
@@ -58,27 +63,40 @@ async def opened(settings: Settings) -> AsyncIterator[Shim]:
         await shim.close()
 
 
+@dataclass(frozen=True)
+class Access:
+    """What a server knows of callers, open without the rest of it."""
+
+    vault: CredentialVault
+    tokens: Tokens
+
+
 @contextlib.asynccontextmanager
-async def access(settings: Settings) -> AsyncIterator[Shim]:
-    """A shim whose store, vault and tokens can be used, and that runs no operation. :raises: as `opened`."""
+async def access(settings: Settings) -> AsyncIterator[Access]:
+    """
+    The stored credentials and tokens, for the block. Needs no driver and runs no operation.
+
+    :raises SettingsError: the master key cannot be used. :raises CommandError: the store cannot be used, and what
+        the block raises as AuthError.
+    """
     check_tables(settings)
+    _make_folder(settings)
+    key = master_key(settings)
+    store = SqliteStore(settings.store.path)
     with _in_words(settings):
-        shim = _built(settings)
-        await shim.store.open()
+        await store.open()
         try:
-            yield shim
+            yield Access(CredentialVault(store, [key]), Tokens(store.tokens, [key], ISSUER))
         finally:
-            await shim.store.close()
-            await shim.driver.close()
+            await store.close()
 
 
-def _built(settings: Settings) -> Shim:
+def _make_folder(settings: Settings) -> None:
     folder = Path(settings.store.path).parent
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as exc:
         raise SettingsError(f"store.path: {folder} cannot be made: {exc.strerror}") from exc
-    return Shim(settings)
 
 
 @contextlib.contextmanager
