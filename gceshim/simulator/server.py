@@ -1,7 +1,6 @@
 """The HTTP server of the simulator, and its face for other packages and tests."""
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -19,8 +18,6 @@ from gceshim.simulator.inspection import Inspection
 from gceshim.simulator.registry import Row
 from gceshim.simulator.sessions import Sessions
 from gceshim.simulator.settings import SimulatorSettings
-
-log = logging.getLogger(__name__)
 
 API_PATH = "/client/api"
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -145,7 +142,8 @@ class ApiHandler(tornado.web.RequestHandler):
             stream.close()
 
     def log_exception(self, *args: Any) -> None:
-        log.error("simulator request failed", exc_info=args)
+        """Tornado's last resort, for what happens before or after a command."""
+        self._simulator.cloud.report_bug("request", args[1])
 
 
 def errors_reason(status: int) -> str | None:
@@ -161,7 +159,7 @@ def _first_values(text: str) -> dict[str, str]:
 
 
 def _header_text(text: str) -> str:
-    return text.encode("ascii", "replace").decode().replace("\r", " ").replace("\n", " ")[:1000]
+    return "".join(char if " " <= char <= "~" else "?" for char in text[:1000])
 
 
 class Simulator:

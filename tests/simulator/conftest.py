@@ -1,4 +1,4 @@
-"""A simulator per test, in a thread of its own; each test ends with the claim that the simulator itself did not fail."""
+"""A simulator per test, in a thread of its own; each test ends with the claim that the simulator did not fail."""
 
 from collections.abc import Callable, Iterator
 

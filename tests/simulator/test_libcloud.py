@@ -6,8 +6,6 @@ from libcloud.compute.drivers.cloudstack import CloudStackNodeDriver
 from libcloud.compute.types import NodeState
 
 
-
-
 @pytest.fixture
 def connect(make_world):
     """Makes drivers of an account on a new simulator without custom offerings, which list_sizes cannot read."""
@@ -89,7 +87,7 @@ def test_keys_networks_and_tags(connect):
     assert driver.list_key_pairs() == []
     place = driver.list_locations()[0]
     offering = next(item for item in driver.ex_list_network_offerings() if "SourceNat" in item.name)
-    network = driver.ex_create_network("a network", offering, place, name="net")
+    network = driver.ex_create_network("a network", "net", offering, place)
     assert "net" in {item.name for item in driver.ex_list_networks()}
     node = driver.create_node(
         name="a",

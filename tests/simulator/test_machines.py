@@ -167,9 +167,7 @@ def test_addresses_can_be_chosen_and_are_not_given_twice(cloud):
     vm = cloud.machine("a", **params)
     assert [(nic["ipaddress"], nic["isdefault"]) for nic in vm["nic"]] == [("10.1.1.2", True), ("10.7.0.77", False)]
     assert cloud.machine("b", networkids=one)["nic"][0]["ipaddress"] == "10.1.1.3"
-    failure = cloud.demo.refusal(
-        "deployVirtualMachine", **cloud.deploy_values(networkids=two, ipaddress="10.7.0.77")
-    )
+    failure = cloud.demo.refusal("deployVirtualMachine", **cloud.deploy_values(networkids=two, ipaddress="10.7.0.77"))
     assert "already allocated" in failure.body["errortext"]
 
 
