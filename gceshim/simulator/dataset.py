@@ -6,10 +6,11 @@ from gceshim.simulator.state import State
 
 GIB = 1024**3
 
-#: name, display text, vCPUs, MHz, memory in MiB. Medium and above match the shapes of GCE's predefined machine types.
+#: name, display text, vCPUs, MHz, memory in MiB. Those from Shared Micro on have the shapes of predefined
+#: machine types of other clouds.
 FIXED_OFFERINGS = (
-    ("Small Instance", "Small Instance", 1, 500, 512),
-    ("Medium Instance", "Medium Instance", 1, 1000, 1024),
+    ("Small Instance", "Small Instance", 1, 500, 1024),
+    ("Medium Instance", "Medium Instance", 1, 1000, 2048),
     ("Shared Micro", "2 vCPU, 1 GB, shared core", 2, 1000, 1024),
     ("Shared Small", "2 vCPU, 2 GB, shared core", 2, 1000, 2048),
     ("Shared Medium", "2 vCPU, 4 GB, shared core", 2, 1000, 4096),

@@ -9,25 +9,27 @@ import hashlib
 import hmac
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
 _COMPACT_ZONE = re.compile(r"([+-]\d{2})(\d{2})$")
 
 
-def signing_strings(params: Mapping[str, str]) -> set[str]:
-    """The texts that a good client may have signed: they differ in what is escaped and in the sort order."""
-    texts = set()
+def signing_strings(params: Mapping[str, str]) -> Iterator[str]:
+    """The texts that a good client may have signed, likely ones first: escaping and sort order differ."""
     names = [name for name in params if name.lower() != "signature"]
     orders = (sorted(names), sorted(names, key=str.lower))
-    for order, safe, escape_names in itertools.product(orders, ("", "*", "~", "*~", "[]*", "[]*~"), (False, True)):
+    seen = set()
+    for escape_names, order, safe in itertools.product((False, True), orders, ("*", "*~", "[]*", "[]*~", "", "~")):
         pairs = []
         for name in order:
             shown = quote(name, safe="[]*") if escape_names else name
             value = quote(params[name], safe=safe)
             pairs.append(f"{shown}={value if '~' in safe else value.replace('~', '%7E')}")
-        texts.add("&".join(pairs).lower())
-    return texts
+        text = "&".join(pairs).lower()
+        if text not in seen:
+            seen.add(text)
+            yield text
 
 
 def sign(text: str, secret: str) -> str:

@@ -185,7 +185,7 @@ def test_dates_and_units_are_those_of_the_wire(cloud):
     cloud.machine("a")
     vm = cloud.demo.one("listVirtualMachines")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+0000", vm["created"])
-    assert (vm["cpunumber"], vm["memory"]) == (1, 512)
+    assert (vm["cpunumber"], vm["memory"]) == (1, 1024)
     assert cloud.demo.one("listVolumes")["size"] == 10 * 1024**3
     assert cloud.demo.one("listDiskOfferings", name="Small")["disksize"] == 5
     custom = cloud.demo.one("listDiskOfferings", name="Custom")

@@ -223,7 +223,7 @@ def test_a_zone_without_hosts_fails_in_the_job_and_leaves_an_error(make_world):
     [
         ({"user_vm": 0}, {}, "user_vm"),
         ({"cpu": 0}, {}, "cpu"),
-        ({"memory": 511}, {}, "memory"),
+        ({"memory": 1023}, {}, "memory"),
         ({"volume": 0}, {}, "volume"),
         ({"primary_storage": 9}, {}, "primary_storage"),
         ({"network": 0}, {}, "network"),
