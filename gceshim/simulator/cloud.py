@@ -11,9 +11,9 @@ from gceshim.simulator import dataset, errors, paging, scopes, signature
 from gceshim.simulator.call import Call, Caller
 from gceshim.simulator.catalogue import CommandSpec, check_row, load_catalogue
 from gceshim.simulator.command_groups import all_handlers
-from gceshim.simulator.entities import User
+from gceshim.simulator.entities import Record, User
 from gceshim.simulator.faults import Fault, Faults
-from gceshim.simulator.jobs import Jobs
+from gceshim.simulator.jobs import Jobs, record_event
 from gceshim.simulator.params import Binder, unpack
 from gceshim.simulator.registry import Created, Handler, Listing, Row
 from gceshim.simulator.settings import SimulatorSettings
@@ -122,6 +122,8 @@ class Cloud:
         spec = call.spec
         if isinstance(outcome, Listing):
             return self._list_reply(call, outcome, bounds)
+        subject = call.args.one("id", Record)
+        record_event(call, done=True, resource=subject.uuid if subject else None)
         if outcome is None:
             return {"success": True}
         check_row(outcome, spec.response, spec.name)

@@ -100,7 +100,7 @@ class Jobs:
                 machine.job_uuid = None
             if self._last.get(machine.uuid) is asyncio.current_task():
                 del self._last[machine.uuid]
-        self._record_event(call, job)
+        record_event(call, done=job.status == DONE, resource=job.instance_uuid)
 
     @staticmethod
     def _result(call: Call, job: Job, row: Row | None) -> Row:
@@ -113,23 +113,6 @@ class Jobs:
         check_row(shown, spec.response, spec.name)
         return {spec.key: shown}
 
-    def _record_event(self, call: Call, job: Job) -> None:
-        if not call.handler.event:
-            return
-        done = job.status == DONE
-        self._cloud.state.new(
-            Event,
-            account=job.account,
-            username=job.user.username,
-            kind=call.handler.event,
-            level="INFO" if done else "ERROR",
-            description=f"{'Successfully completed' if done else 'Error while'} {job.command}",
-            state="Completed",
-            resource=job.instance_uuid,
-            resource_type=job.instance_type,
-        )
-        self._cloud.state.forget_oldest(Event, REMEMBERED_EVENTS)
-
     async def stop(self) -> None:
         """Cancel what still runs, and wait for it."""
         tasks = list(self._tasks)
@@ -137,6 +120,25 @@ class Jobs:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._last.clear()
+
+
+def record_event(call: Call, *, done: bool, resource: str | None) -> None:
+    """Enter the event of a command that has one, when it is over."""
+    handler, state = call.handler, call.state
+    if not handler.event:
+        return
+    state.new(
+        Event,
+        account=call.caller.account,
+        username=call.caller.user.username,
+        kind=handler.event,
+        level="INFO" if done else "ERROR",
+        description=f"{'Successfully completed' if done else 'Error while'} {handler.name}",
+        state="Completed",
+        resource=resource,
+        resource_type=handler.instance_type,
+    )
+    state.forget_oldest(Event, REMEMBERED_EVENTS)
 
 
 def job_row(job: Job, *, with_result: bool = True) -> Row:

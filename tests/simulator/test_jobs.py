@@ -116,3 +116,10 @@ def test_jobs_leave_events(cloud):
     assert len(cloud.demo.rows("listEvents", type="VM.STOP", startdate="2020-01-01")) == 1
     assert cloud.demo.rows("listEvents", enddate="2020-01-01 10:00:00") == []
     assert cloud.other.rows("listEvents") == []
+
+
+def test_synchronous_changes_leave_events_too(cloud):
+    """With the id of what was changed."""
+    vm = cloud.machine("a")["id"]
+    cloud.demo.call("updateVirtualMachine", id=vm, displayname="x")
+    assert cloud.demo.one("listEvents", type="VM.UPDATE")["resourceid"] == vm
