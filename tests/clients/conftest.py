@@ -26,6 +26,18 @@ def cloud(demo: Demo) -> Cloud:
 
 
 @pytest.fixture(scope="session")
+def slow_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """Another, whose cloud takes longer for its work than a demo lets an answer linger."""
+    home = tmp_path_factory.mktemp("slow-demo")
+    config = home / "simulator.toml"
+    config.write_text(
+        "[job_seconds_by_command]\ndeployVirtualMachine = 5.0\nstopVirtualMachine = 3.0\ndestroyVirtualMachine = 3.0\n"
+    )
+    with running(home, "--simulator-config", str(config)) as demo:
+        yield demo
+
+
+@pytest.fixture(scope="session")
 def numbers() -> Iterator[int]:
     """What makes names fresh."""
     return itertools.count(1)

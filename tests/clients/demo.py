@@ -65,9 +65,13 @@ def environment(home: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running(home: Path) -> Iterator[Demo]:
-    """A demo for the length of the block; ended as a person ends it, which has to go well."""
-    words = [sys.executable, "-m", "gceshim", "demo", "--port", "0", "--state-dir", str(home / "demo")]
+def running(home: Path, *more: str) -> Iterator[Demo]:
+    """
+    A demo for the length of the block; ended as a person ends it, which has to go well.
+
+    :param more: words of the command line.
+    """
+    words = [sys.executable, "-m", "gceshim", "demo", "--port", "0", "--state-dir", str(home / "demo"), *more]
     log = home / "demo.log"
     with log.open("w") as output:
         # A session of its own: whatever the demo starts can be counted when it has ended.
