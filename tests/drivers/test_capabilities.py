@@ -311,6 +311,17 @@ async def test_reads_cost_two_calls():
 
 
 @on_loop
+async def test_a_page_may_be_larger_than_cloudstacks():
+    """Operators lower `default.page.size`; GCE's clients ask for 500 all the same."""
+    async with cloud(SimulatorSettings(machines=25), page_size=7) as world:
+        names = [f"machine-{number:05d}" for number in range(1, 26)]
+        for size in (1, 5, 7, 10, 20, 25, 500):
+            assert [item.name for item in await list_all(world, world.tenant, ZONE, size)] == names
+        page = await world.driver.instances.list(world.tenant, ZONE, page=2, page_size=25)
+        assert (list(page.items), page.more) == ([], False)
+
+
+@on_loop
 async def test_a_found_number_is_remembered():
     """Looking through all machines is done once."""
     async with cloud(SimulatorSettings(machines=1200), page_size=500) as world:

@@ -155,6 +155,7 @@ async def test_every_error_code_has_a_meaning(code):
         ("503 Busy", "", errors.Unavailable),
         ("404 Not Found", "<h1>404</h1>", errors.Unavailable),
         ("302 Found", "", errors.Unavailable),
+        ("500 Oops", "[" * 100_000, errors.Unavailable),
         ("500 Oops", "[]", errors.Unavailable),
         ("500 Oops", '{"x":3}', errors.Unavailable),
         ("500 Oops", "{}", errors.Unavailable),
@@ -256,6 +257,22 @@ async def test_reads_are_tried_again_and_writes_are_not():
     async with raw_server(behave) as server:
         await failed(server.url, "deployVirtualMachine", retries=2)
         assert len(server.requests) == 1
+
+
+@on_loop
+async def test_being_asked_too_often_is_waited_out():
+    """CloudStack's rate limit refuses before it does anything, so even a write may be tried again."""
+    refused = '{"deployvirtualmachineresponse":{"errorcode":429,"errortext":"slow down"}}'
+
+    async def behave(reader, writer, number):
+        replies = answer("429 Busy", refused), answer("200 OK", '{"deployvirtualmachineresponse":{"jobid":"j"}}')
+        await replies[number > 2](reader, writer, number)
+
+    async with raw_server(behave) as server:
+        assert await call(server.url, "deployVirtualMachine", retries=2) == {"jobid": "j"}
+    async with raw_server(answer("429 Busy", refused)) as server:
+        error = await failed(server.url, "deployVirtualMachine", retries=1)
+        assert (type(error), error.message, len(server.requests)) == (errors.Unavailable, "slow down", 2)
 
 
 @on_loop

@@ -67,6 +67,28 @@ class Backend:
                 return
             page += 1
 
+    async def part(
+        self, tenant: Tenant, command: str, key: str, /, *, start: int, size: int, **params: object
+    ) -> tuple[list[Row], bool]:
+        """
+        `size` rows of a list of the tenant's, from number `start` (0-based) on, and whether more follow.
+
+        One call where `size` is within what CloudStack gives at once and `start` a multiple of it.
+        """
+        limit = min(size, self.settings.page_size)
+        found: list[Row] = []
+        page = start // limit + 1
+        skip = start % limit
+        while True:
+            reply = await self.owned(tenant, command, page=page, pagesize=limit, **params)
+            part = rows(reply, key)
+            found += part[skip:] if page == start // limit + 1 else part
+            count = reply.get("count")
+            more = count > page * limit if isinstance(count, int) and part else len(part) == limit
+            if not more or len(found) >= size:
+                return found[:size], more or len(found) > size
+            page += 1
+
     async def remembered(
         self, tenant: Credentials | Tenant, kind: str, fetch: Callable[[], Awaitable[T]], *, fresh: bool = False
     ) -> T:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from gceshim.drivers import errors
 from gceshim.drivers.base import Steps, Submitted
 from gceshim.drivers.cloudstack.backend import Backend
-from gceshim.drivers.cloudstack.jobs import first, submitted
+from gceshim.drivers.cloudstack.jobs import first, settle, submitted
 from gceshim.drivers.cloudstack.marks import set_tags
 from gceshim.drivers.cloudstack.plan import Nic
 from gceshim.drivers.cloudstack.rows import Row, flag, text
@@ -60,6 +60,7 @@ class Addresses:
                 return submitted(await self._backend.owned(tenant, "associateIpAddress", **where))
 
             async def find(known: frozenset[str] = known) -> Submitted | None:
+                await settle(self._backend, tenant, "AssociateIPAddr")
                 new = [item for item in await self._unmarked(tenant, nic) if item not in known]
                 return Submitted("", new[0]) if new else None
 

@@ -116,7 +116,7 @@ def templates_of(
         if flag(row, "isready") and not flag(held, "isready"):
             rows[backend_id] = row
         zone_ids.setdefault(backend_id, set())
-        if row.get("zoneid") and (flag(row, "isready") or not own_project):
+        if row.get("zoneid") and flag(row, "isready"):
             zone_ids[backend_id].add(text(row, "zoneid"))
     images = [image_of(row, overrides, own_project) for row in rows.values()]
     names: dict[str, str] = {}

@@ -91,22 +91,14 @@ class Instances(base.Instances):
 
     async def check(self, tenant: Tenant, spec: InstanceSpec) -> None:
         """Plan it, and look whether the name is free. Source: the lists of `plan`, `listVirtualMachines`."""
-        zone = await self._locations.zone(tenant, spec.zone)
-        found, _ = await asyncio.gather(
-            self._machines.by_name(tenant, zone, spec.name), self._planner.plan(tenant, spec)
-        )
-        if found is not None:
-            raise errors.AlreadyExists(
-                f"There is an instance {spec.name!r} in zone {zone.name!r}", kind="instance", name=spec.name
-            )
+        await self._plan(tenant, spec)
 
     async def create(self, steps: Steps, spec: InstanceSpec) -> Instance:
         """Make and start it. Source: `deployVirtualMachine`, `createTags`, `associateIpAddress`, `enableStaticNat`."""
         tenant = steps.tenant
 
         async def resolve() -> dict[str, Any]:
-            await self.check(tenant, spec)
-            return (await self._planner.plan(tenant, spec)).to_json()
+            return (await self._plan(tenant, spec)).to_json()
 
         plan = Plan.from_json(await steps.run("resolve", resolve))
         await steps.progress(5)
@@ -163,6 +155,17 @@ class Instances(base.Instances):
             if await steps.run("state-after", self._state(tenant, instance)) != "Running":
                 raise _not_running(instance) from exc
             raise
+
+    async def _plan(self, tenant: Tenant, spec: InstanceSpec) -> Plan:
+        zone = await self._locations.zone(tenant, spec.zone)
+        found, plan = await asyncio.gather(
+            self._machines.by_name(tenant, zone, spec.name), self._planner.plan(tenant, spec)
+        )
+        if found is not None:
+            raise errors.AlreadyExists(
+                f"There is an instance {spec.name!r} in zone {zone.name!r}", kind="instance", name=spec.name
+            )
+        return plan
 
     async def _change(self, steps: Steps, instance: InstanceRef, verb: Verb) -> None:
         tenant = steps.tenant

@@ -73,19 +73,16 @@ class Machines:
 
     async def page(self, tenant: Tenant, zone: Zone | None, *, page: int, page_size: int) -> tuple[list[Row], bool]:
         """One page in the order of making, and whether more follow."""
-        reply = await self._backend.owned(
+        return await self._backend.part(
             tenant,
             _LIST,
+            _KEY,
+            start=(page - 1) * page_size,
+            size=page_size,
             zoneid=zone.backend_id if zone else None,
             state=_PRESENT,
             details=_FULL,
-            page=page,
-            pagesize=page_size,
         )
-        found = rows(reply, _KEY)
-        count = reply.get("count")
-        more = count > page * page_size if isinstance(count, int) else len(found) == page_size
-        return found, more and bool(found)
 
     async def names(
         self, tenant: Tenant, found: Sequence[Row], *, whole: bool = False, simple: Collection[str] = ()

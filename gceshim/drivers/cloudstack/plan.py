@@ -17,7 +17,7 @@ from gceshim.drivers.cloudstack.names import slug
 from gceshim.drivers.cloudstack.networks import Networks, no_network, no_subnetwork
 from gceshim.drivers.cloudstack.rows import flag, rows, text
 from gceshim.drivers.cloudstack.userdata import build, encoded
-from gceshim.model import DEFAULT_NETWORK, GIB, InstanceSpec, InterfaceSpec, Tenant, Zone
+from gceshim.model import DEFAULT_NETWORK, GIB, ImageState, InstanceSpec, InterfaceSpec, NetworkKind, Tenant, Zone
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,10 @@ class Planner:
             raise errors.Unsupported(f"Zone {zone.name!r} is closed by its operator", kind="zone", name=zone.name)
         choice = await self._catalog.choice(tenant, zone, spec.machine_type)
         template = await self._images.find(tenant, spec.image, zone)
+        if template.image.state is not ImageState.READY:
+            raise errors.NotReady(
+                f"Image {template.image.name!r} is not ready", kind="image", name=template.image.name, field="image"
+            )
         document = build(spec.metadata, spec.project_metadata, spec.hostname)
         encoded(document, self._backend.settings.user_data_limit_bytes)
         layout = await self._networks.layout(tenant, fresh=True)
@@ -193,7 +197,7 @@ def find_place(layout: Layout, zone: Zone, wanted: InterfaceSpec, field: str) ->
                 field=f"{field}.subnetwork",
             )
         return places[0]
-    if shown == DEFAULT_NETWORK and (network is None or not network.subnetworks or network.kind.value == "flat"):
+    if shown == DEFAULT_NETWORK and (network is None or not network.subnetworks or network.kind is NetworkKind.FLAT):
         return None
     raise errors.Invalid(f"Network {shown!r} has no subnetwork in zone {zone.name!r}", field=f"{field}.network")
 

@@ -57,6 +57,14 @@ class _Refused(Exception):
         self.body = body
 
 
+class _Busy(Exception):
+    """CloudStack did nothing because it was asked too often; asking again later is safe for any command."""
+
+    def __init__(self, error: errors.DriverError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
 class _TooLarge(Exception):
     """The reply is larger than we take."""
 
@@ -176,8 +184,9 @@ class Transport:
         """
         Carry out one command and return the object under `<command>response`.
 
-        Takes `timeout_seconds` at most, waiting for a free thread included; reads (`list*`, `query*`, `get*`,
-        `find*`) are tried again a few times when CloudStack cannot be reached.
+        Takes `timeout_seconds` at most, waiting for a free thread included. Reads (`list*`, `query*`, `get*`,
+        `find*`) are tried again a few times when CloudStack cannot be reached, and all commands when it says that it
+        was asked too often.
 
         :param params: as CloudStack names them. None is left out, booleans become true/false, sequences are joined
             with commas. Names like `tags[0].key` go in as `**{"tags[0].key": ...}`.
@@ -185,17 +194,23 @@ class Transport:
         :raises Unavailable: no connection, no JSON, or too much of it. :raises Timeout: no answer in time.
         """
         form = {name: _text(value) for name, value in params.items() if value is not None}
-        for attempt in range(self._settings.retries + 1):
+        attempt = 0
+        while True:
+            last = attempt == self._settings.retries
             try:
                 return await self._once(credentials, command, form)
             except errors.Timeout:
                 raise
             except errors.Unavailable as exc:
-                if attempt == self._settings.retries or not command.startswith(_SAFE):
+                if last or not command.startswith(_SAFE):
                     raise
                 log.info("%s failed (%s); trying again", command, exc.detail or exc.message)
-                await asyncio.sleep(_RETRY_SECONDS * 2**attempt)
-        raise AssertionError("unreachable")  # pragma: no cover
+            except _Busy as exc:
+                if last:
+                    raise exc.error from exc
+                log.info("%s was refused for being asked too often; trying again", command)
+            await asyncio.sleep(_RETRY_SECONDS * 2**attempt)
+            attempt += 1
 
     async def close(self) -> None:
         """Close connections; calls under way end by themselves within `timeout_seconds`."""
@@ -224,6 +239,8 @@ class Transport:
             return self._exchange(credentials, command, form)
         except _Refused as exc:
             failed = _refusal(command, exc, credentials)
+            if exc.status == 429:
+                raise _Busy(failed) from None
         except _TooLarge:
             limit = self._settings.reply_limit_bytes
             failed = errors.Unavailable("CloudStack's answer is too large", detail=f"{command}: over {limit} bytes")
@@ -231,7 +248,7 @@ class Transport:
             failed = self._timeout(command)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
             failed = errors.Unavailable("CloudStack cannot be reached", detail=f"{command}: {_reason(exc)}")
-        except (LibcloudError, ValueError, TypeError, AttributeError, KeyError, LookupError) as exc:
+        except (LibcloudError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as exc:
             # What libcloud makes of a reply that is not JSON, or not of CloudStack's shape.
             failed = errors.Unavailable(
                 "CloudStack gave an answer that is not understood", detail=f"{command}: {type(exc).__name__}"
@@ -288,7 +305,7 @@ def _refusal(command: str, refused: _Refused, credentials: Credentials) -> error
         body = json.loads(refused.body)
         row = next(iter(body.values()))
         code = int(row.get("errorcode", refused.status))
-    except (ValueError, AttributeError, StopIteration, TypeError):
+    except (ValueError, AttributeError, StopIteration, TypeError, RecursionError):
         detail = f"{command}: HTTP {refused.status}: {_clean(refused.body, credentials)[:_DETAIL_LIMIT]!r}"
         if refused.status == 401:
             return errors.Unauthenticated("CloudStack does not accept the credentials", detail=detail)
