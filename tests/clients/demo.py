@@ -155,4 +155,4 @@ class Cloud:
             "keys": self.rows("listSSHKeyPairs"),
             "security groups": [row for row in self.rows("listSecurityGroups") if row["name"] != "default"],
         }
-        return {kind: sorted(str(row.get("id", row["name"])) for row in rows) for kind, rows in found.items()}
+        return {kind: sorted(str(row.get("id") or row["name"]) for row in rows) for kind, rows in found.items()}
