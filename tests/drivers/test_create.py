@@ -294,3 +294,63 @@ async def test_a_name_that_is_taken_is_refused():
         await world.driver.instances.check(world.tenant, spec(zone=SG_ZONE))
         await world.driver.instances.check(await world.tenant_of("demo", "team"), spec())
         assert len(world.sim.vms()) == 1
+
+
+@on_loop
+async def test_a_machine_in_a_vpc():
+    """Its tier is a subnetwork; its public address is the VPC's."""
+    async with cloud() as world:
+        zone = await world.driver.locations.zone(world.tenant, ZONE)
+        (offering, *_) = (await world.raw("listVPCOfferings"))["vpcoffering"]
+        made = await world.raw(
+            "createVPC",
+            name="prod",
+            displaytext="x",
+            cidr="10.8.0.0/16",
+            zoneid=zone.backend_id,
+            vpcofferingid=offering["id"],
+        )
+        tiers = (await world.raw("listNetworkOfferings", forvpc=True))["networkoffering"]
+        for number, name in enumerate(("web", "db"), start=1):
+            await world.raw(
+                "createNetwork",
+                name=name,
+                displaytext=name,
+                zoneid=zone.backend_id,
+                vpcid=made["vpc"]["id"],
+                networkofferingid=tiers[-1]["id"],
+                gateway=f"10.8.{number}.1",
+                netmask="255.255.255.0",
+            )
+        network = await world.driver.networks.get(world.tenant, "prod")
+        assert [(item.name, item.cidr) for item in network.subnetworks] == [
+            ("db", "10.8.2.0/24"),
+            ("web", "10.8.1.0/24"),
+        ]
+        with pytest.raises(errors.Invalid, match="name one"):
+            await world.driver.instances.check(world.tenant, spec(interfaces=(InterfaceSpec("prod"),)))
+        instance = await world.create(
+            spec(interfaces=(InterfaceSpec("prod", "web", region="sandbox-1", external_name="nat"),))
+        )
+        (nic,) = instance.interfaces
+        assert (nic.network, nic.subnetwork, nic.region) == ("prod", "web", "sandbox-1")
+        (address,) = await addresses(world)
+        assert nic.external.address == address["ipaddress"]
+        assert address["vpcid"] == made["vpc"]["id"]
+        await world.driver.instances.delete(world.steps(), ref(instance))
+        assert await addresses(world) == []
+
+
+@on_loop
+async def test_a_machine_with_two_interfaces():
+    """Each in its network, in the order asked for."""
+    async with cloud() as world:
+        await world.create(spec("first"))
+        network = next(row for row in world.sim.networks() if row.account.name == "demo")
+        own = {"zoneid": network.zone.uuid, "networkofferingid": network.offering.uuid}
+        await world.raw("createNetwork", name="back", displaytext="x", **own)
+        wanted = (InterfaceSpec("default", external_name="nat"), InterfaceSpec("back"))
+        made = await world.create(spec(interfaces=wanted))
+        assert [(nic.name, nic.network) for nic in made.interfaces] == [("nic0", "default"), ("nic1", "back")]
+        assert made.interfaces[0].external.address == (await addresses(world))[0]["ipaddress"]
+        assert made.interfaces[1].external is None

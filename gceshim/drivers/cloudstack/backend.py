@@ -68,14 +68,14 @@ class Backend:
             page += 1
 
     async def part(
-        self, tenant: Tenant, command: str, key: str, /, *, start: int, size: int, **params: object
+        self, tenant: Tenant, command: str, key: str, /, *, start: int, length: int, **params: object
     ) -> tuple[list[Row], bool]:
         """
-        `size` rows of a list of the tenant's, from number `start` (0-based) on, and whether more follow.
+        `length` rows of a list of the tenant's, from number `start` (0-based) on, and whether more follow.
 
-        One call where `size` is within what CloudStack gives at once and `start` a multiple of it.
+        One call where `length` is within what CloudStack gives at once and `start` a multiple of it.
         """
-        limit = min(size, self.settings.page_size)
+        limit = min(length, self.settings.page_size)
         found: list[Row] = []
         page = start // limit + 1
         skip = start % limit
@@ -85,8 +85,8 @@ class Backend:
             found += part[skip:] if page == start // limit + 1 else part
             count = reply.get("count")
             more = count > page * limit if isinstance(count, int) and part else len(part) == limit
-            if not more or len(found) >= size:
-                return found[:size], more or len(found) > size
+            if not more or len(found) >= length:
+                return found[:length], more or len(found) > length
             page += 1
 
     async def remembered(

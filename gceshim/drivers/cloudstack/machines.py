@@ -78,7 +78,7 @@ class Machines:
             _LIST,
             _KEY,
             start=(page - 1) * page_size,
-            size=page_size,
+            length=page_size,
             zoneid=zone.backend_id if zone else None,
             state=_PRESENT,
             details=_FULL,
