@@ -16,16 +16,13 @@ from tests.clients.demo import Cloud, Demo, environment
 HERE = Path(__file__).parent / "node"
 TIMEOUT_SECONDS = 120.0
 
-pytestmark = [
-    pytest.mark.usefixtures("nothing_left"),
-    pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
-    pytest.mark.skipif(
-        not (HERE / "node_modules" / "@google-cloud" / "compute").is_dir(),
-        reason="tests/clients/node has no node_modules; `npm ci` there makes them",
-    ),
-]
 
-
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+@pytest.mark.skipif(
+    not (HERE / "node_modules" / "@google-cloud" / "compute").is_dir(),
+    reason="tests/clients/node has no node_modules; `npm ci` there makes them",
+)
 def test_a_machine_is_made_found_and_deleted(demo: Demo, cloud: Cloud, fresh_name: Callable[[], str]) -> None:
     """In the client's own words, by its REST transport."""
     name, at = fresh_name(), urlsplit(demo.url)
