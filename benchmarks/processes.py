@@ -1,0 +1,213 @@
+"""
+The processes that are measured: a simulated cloud and a server, each with an interpreter of its own.
+
+`python -m benchmarks.processes simulator|server OPTIONS` serves until its standard input ends, so that it cannot
+outlive who started it. It prints one line of JSON, what others need to reach it, and answers two things on a port of
+its own: `/usage`, what it has used since it was last asked, and `/profile`, where its event loop spent its time
+since it was last asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import cProfile
+import io
+import json
+import pstats
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import tornado.web
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+
+from gceshim.app import Shim
+from gceshim.commands import logs
+from gceshim.model import Credentials
+from gceshim.settings import Settings
+from gceshim.simulator import Simulator, SimulatorSettings
+from gceshim.testing.stalls import StallMonitor
+
+ACCOUNT = "demo"
+TOKEN_SECONDS = 86_400.0
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+ANSWER_SECONDS = 30.0
+PROFILED_FUNCTIONS = 25
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Child:
+    """
+    One of the processes, seen from the one that measures.
+
+    Started by `with`; `facts` is what it told of itself.
+    """
+
+    def __init__(self, role: str, folder: Path, options: Mapping[str, Any]) -> None:
+        self._log = folder / f"{role}.log"
+        self._command = [sys.executable, "-m", "benchmarks.processes", role, json.dumps(options)]
+        self._process: subprocess.Popen[str]
+        self.facts: Mapping[str, Any] = {}
+
+    def __enter__(self) -> Child:
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT
+            )
+        line = self._process.stdout.readline() if self._process.stdout else ""
+        if not line:
+            self._end()
+            raise RuntimeError(f"a process did not start: {self._log.read_text()[-2000:]}")
+        self.facts = json.loads(line)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def usage(self) -> Mapping[str, Any]:
+        """What the process used since this was last called."""
+        usage: Mapping[str, Any] = json.loads(self._ask("usage"))
+        return usage
+
+    def profile(self) -> str:
+        """Where the event loop's thread spent its time since this was last called; "" the first time."""
+        return self._ask("profile").decode()
+
+    def _ask(self, what: str) -> bytes:
+        with urllib.request.urlopen(f"{self.facts['control']}/{what}", timeout=ANSWER_SECONDS) as reply:
+            content: bytes = reply.read()
+        return content
+
+    def _end(self) -> None:
+        if self._process.stdin:
+            self._process.stdin.close()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout:
+            self._process.stdout.close()
+
+
+class Control(tornado.web.RequestHandler):
+    """`/usage` and `/profile`."""
+
+    def initialize(self, answer: Callable[[], str]) -> None:
+        self._answer = answer
+
+    def get(self) -> None:
+        self.finish(self._answer())
+
+
+class Profiler:
+    """Profiles the thread of the event loop, from the first time it is asked."""
+
+    def __init__(self) -> None:
+        self._profile: cProfile.Profile | None = None
+
+    def report(self) -> str:
+        """The functions that took the most time since the last report."""
+        text = ""
+        if self._profile is not None:
+            self._profile.disable()
+            stream = io.StringIO()
+            pstats.Stats(self._profile, stream=stream).sort_stats("tottime").print_stats(PROFILED_FUNCTIONS)
+            text = stream.getvalue().replace(f"{ROOT}/", "")
+        self._profile = cProfile.Profile()
+        self._profile.enable()
+        return text
+
+
+async def serve_simulator(options: Mapping[str, Any]) -> None:
+    """A simulated cloud with so many machines, until standard input ends."""
+    simulator = Simulator(SimulatorSettings(machines=options["machines"], machines_account=ACCOUNT))
+    endpoint = await simulator.start()
+    cpu_seconds = time.process_time()
+
+    def usage() -> str:
+        nonlocal cpu_seconds
+        if simulator.bugs:
+            raise RuntimeError(simulator.bugs[0])
+        before, cpu_seconds = cpu_seconds, time.process_time()
+        calls = dict(simulator.call_counts)
+        simulator.call_counts.clear()
+        return json.dumps({"cpu_seconds": cpu_seconds - before, "calls": calls})
+
+    try:
+        await _until_input_ends(usage, {"endpoint": endpoint, "keys": simulator.keys(ACCOUNT)})
+    finally:
+        await simulator.stop()
+
+
+async def serve_shim(options: Mapping[str, Any]) -> None:
+    """gceshim with its default settings in front of that cloud, until standard input ends."""
+    folder = Path(options["folder"])
+    overrides = {
+        "store.path": str(folder / "store.sqlite"),
+        "auth.master_key_file": str(folder / "master.key"),
+        "driver.cloudstack.url": options["endpoint"],
+    }
+    settings = Settings.load(overrides=overrides)
+    logs.set_up(settings.log)
+    shim = Shim(settings)
+    await shim.open()
+    credentials = Credentials(*options["keys"])
+    account = await shim.driver.identity.whoami(credentials)
+    await shim.vault.add(ACCOUNT, account, credentials, overwrite=True)
+    token = await shim.tokens.issue(ACCOUNT, TOKEN_SECONDS)
+    socket, port = bind_unused_port()
+    server = HTTPServer(shim.application())
+    server.add_sockets([socket])
+    monitor = StallMonitor()
+    monitor.start()
+    cpu_seconds = time.process_time()
+
+    def usage() -> str:
+        nonlocal cpu_seconds
+        before, cpu_seconds = cpu_seconds, time.process_time()
+        stalls = {"stall_seconds": monitor.longest_seconds, "busy_stall_seconds": monitor.longest_busy_seconds}
+        monitor.reset()
+        return json.dumps({"cpu_seconds": cpu_seconds - before, **stalls})
+
+    try:
+        await _until_input_ends(usage, {"host": "127.0.0.1", "port": port, "token": token})
+    finally:
+        monitor.stop()
+        server.stop()
+        await server.close_all_connections()
+        await shim.close()
+
+
+async def _until_input_ends(usage: Callable[[], str], facts: Mapping[str, Any]) -> None:
+    profiler = Profiler()
+    application = tornado.web.Application(
+        [("/usage", Control, {"answer": usage}), ("/profile", Control, {"answer": profiler.report})],
+        log_function=lambda handler: None,
+    )
+    socket, port = bind_unused_port()
+    server = HTTPServer(application)
+    server.add_sockets([socket])
+    print(json.dumps({**facts, "control": f"http://127.0.0.1:{port}"}), flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    server.stop()
+    await server.close_all_connections()
+
+
+def main(role: str, options: str) -> None:
+    """Be one of the processes."""
+    serve = {"simulator": serve_simulator, "server": serve_shim}[role]
+    asyncio.run(serve(json.loads(options)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
