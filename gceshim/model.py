@@ -304,7 +304,12 @@ class InterfaceSpec:
 
 @dataclass(frozen=True, slots=True)
 class InstanceSpec:
-    """A machine asked for. `boot_disk_size_bytes` None: as large as the image. `disks`: beside the boot disk."""
+    """
+    A machine asked for.
+
+    `boot_disk_size_bytes` None: as large as the image. `boot_disk_type` "": the storage that the machine type's offering
+    names. `disks`: those beside the boot disk.
+    """
 
     name: str
     zone: str
@@ -313,6 +318,7 @@ class InstanceSpec:
     interfaces: tuple[InterfaceSpec, ...]
     boot_disk_size_bytes: int | None = None
     boot_device_name: str = ""
+    boot_disk_type: str = ""
     boot_disk_auto_delete: bool = True
     disks: tuple[DiskOfInstance, ...] = ()
     description: str = ""

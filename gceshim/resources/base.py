@@ -135,12 +135,11 @@ class Collection:
         """
         The answer of an `aggregatedList`: the page's items by their zone or region.
 
-        `items` is always there; scopes without items only with `includeAllScopes`, with GCE's warning.
+        Each scope in which there could be some is there, those without with GCE's warning; with `includeAllScopes`
+        all scopes are. Source: GCE `includeAllScopes`.
         """
         items, token = await paging.collect(call.wire, fetch, shown)
-        scopes: dict[str, Body] = {}
-        if call.params.get("includeAllScopes"):
-            scopes = {name: _no_results(name) for name in await self._scopes(call)}
+        scopes = {name: _no_results(name) for name in await self._scopes(call)}
         for item in items:
             scope = _scope_of(item)
             if key not in scopes.setdefault(scope, {}):
@@ -156,6 +155,7 @@ class Collection:
         *arguments: object,
         target: Sequence[str],
         target_id: int | None = None,
+        group_id: str = "",
     ) -> Body:
         """
         Start a mutation and answer with its operation.
@@ -176,6 +176,7 @@ class Collection:
             user=call.wire.caller.email,
             request_id=call.params.get("requestId", ""),
             request_digest=_digest(call),
+            group_id=group_id,
             warnings=self._warnings(call),
             wait_seconds=linger,
         )
@@ -241,11 +242,15 @@ class Collection:
         ]
 
     async def _scopes(self, call: Call) -> Iterable[str]:
+        everything = call.params.get("includeAllScopes") or self.scope == "global"
+        found: list[str] = ["global"] if everything else []
         if "locations" not in self.driver.capabilities():
-            return ()
-        if self.scope == "region":
-            return [f"regions/{region.name}" for region in await self.driver.locations.regions(call.tenant)]
-        return [f"zones/{zone.name}" for zone in await self.driver.locations.zones(call.tenant)]
+            return found
+        if everything or self.scope == "region":
+            found += [f"regions/{region.name}" for region in await self.driver.locations.regions(call.tenant)]
+        if everything or self.scope == "zone":
+            found += [f"zones/{zone.name}" for zone in await self.driver.locations.zones(call.tenant)]
+        return found
 
     def _envelope(self, call: Call, token: str | None) -> Body:
         path = call.wire.resource_path

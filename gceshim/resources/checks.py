@@ -88,6 +88,13 @@ def metadata(body: Mapping[str, Any], field: str = "resource.metadata") -> dict[
     return found
 
 
+def resource_name(text: str, field: str = "resource.name") -> str:
+    """A resource's name. :raises Invalid: no RFC 1035 label."""
+    if not _TAG.fullmatch(text):
+        raise Invalid(must_match(field, text, NETWORK_TAG))
+    return text
+
+
 def description(text: str, field: str = "resource.description") -> str:
     """A description. :raises Invalid: over 2048 characters."""
     if len(text) > DESCRIPTION_MAX:

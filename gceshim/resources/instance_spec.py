@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gceshim.model import GIB, ImageRef, InstanceSpec, InterfaceSpec
+from gceshim.model import InstanceSpec, InterfaceSpec
 from gceshim.protocol.errors import Invalid, Required, invalid_value
 from gceshim.resources import checks
 from gceshim.resources.call import Call
+from gceshim.resources.instance_disks import boot_disk, data_disk, disk_type, size_bytes, source_image
 
 KEPT: Final = (
     "canIpForward",
@@ -24,7 +25,6 @@ KEPT: Final = (
 _NOT_HERE: Final = "Not supported by this server."
 _NO_IPV6: Final = "Only IPv4 is supported."
 _NO_KEYS: Final = "Encryption keys of the caller's own are not supported."
-_BOOT_DISK_ONLY: Final = "Not supported for a boot disk."
 
 REFUSED: Final[Mapping[str, str]] = {
     "advancedMachineFeatures": _NOT_HERE,
@@ -32,10 +32,8 @@ REFUSED: Final[Mapping[str, str]] = {
     "disks[].diskEncryptionKey": _NO_KEYS,
     "disks[].forceAttach": _NOT_HERE,
     "disks[].guestOsFeatures": _NOT_HERE,
-    "disks[].initializeParams.architecture": _BOOT_DISK_ONLY,
-    "disks[].initializeParams.description": _BOOT_DISK_ONLY,
+    "disks[].initializeParams.architecture": _NOT_HERE,
     "disks[].initializeParams.enableConfidentialCompute": _NOT_HERE,
-    "disks[].initializeParams.labels": _BOOT_DISK_ONLY,
     "disks[].initializeParams.licenses": _NOT_HERE,
     "disks[].initializeParams.onUpdateAction": _NOT_HERE,
     "disks[].initializeParams.provisionedIops": _NOT_HERE,
@@ -47,7 +45,6 @@ REFUSED: Final[Mapping[str, str]] = {
     "disks[].initializeParams.sourceSnapshot": "Machines are made from images; snapshots are not supported yet.",
     "disks[].initializeParams.sourceSnapshotEncryptionKey": _NO_KEYS,
     "disks[].initializeParams.storagePool": _NOT_HERE,
-    "disks[].source": "Machines are made from images; existing disks are not supported yet.",
     "guestAccelerators": _NOT_HERE,
     "instanceEncryptionKey": _NO_KEYS,
     "localSsdEncryptionMode": _NOT_HERE,
@@ -81,12 +78,12 @@ REFUSED: Final[Mapping[str, str]] = {
 }
 
 OVERRIDDEN: Final[Mapping[str, str]] = {
-    "disks[].initializeParams.diskType": "The boot disk lies on the storage that the machine type's offering names.",
     "disks[].interface": "The image decides the disk's interface.",
     "minCpuPlatform": "The hosts decide the processor.",
     "networkInterfaces[].accessConfigs[].networkTier": "There is one network tier.",
     "networkInterfaces[].nicType": "The image decides the interface's type.",
     "networkInterfaces[].queueCount": "The hypervisor decides the number of queues.",
+    "scheduling.preemptible": "CloudStack never preempts a machine: it runs until it is stopped.",
 }
 
 COMPUTED: Final = (
@@ -125,6 +122,12 @@ COMPUTED: Final = (
 
 FIELDS: Final[Mapping[str, str]] = {
     "boot_disk_size_bytes": "disks[0].initializeParams.diskSizeGb",
+    "boot_disk_type": "disks[0].initializeParams.diskType",
+    "disks[].attach": "disks[].source",
+    "disks[].create.labels": "disks[].initializeParams.labels",
+    "disks[].create.name": "disks[].initializeParams.diskName",
+    "disks[].create.size_bytes": "disks[].initializeParams.diskSizeGb",
+    "disks[].create.type": "disks[].initializeParams.diskType",
     "hostname": "hostname",
     "image": "disks[0].initializeParams.sourceImage",
     "interfaces[].address": "networkInterfaces[].networkIP",
@@ -149,15 +152,19 @@ def from_gce(call: Call, project_metadata: Mapping[str, str]) -> InstanceSpec:
     for name in ("name", "machineType"):
         if not body.get(name):
             raise Required(f"Required field 'resource.{name}' not specified")
-    disk = _boot_disk(body)
+    disks = body.get("disks", ())
+    boot = boot_disk(body["name"], disks)
     return InstanceSpec(
         name=body["name"],
         zone=call.zone,
-        machine_type=_machine_type(call, body["machineType"]),
-        image=_image(call, disk),
+        machine_type=machine_type(call, body["machineType"]),
+        image=source_image(call, boot),
         interfaces=_interfaces(call, body.get("networkInterfaces", ())),
-        boot_disk_size_bytes=_disk_size_bytes(disk),
-        boot_device_name=disk.get("deviceName", ""),
+        boot_disk_size_bytes=size_bytes(boot, "disks[0]"),
+        boot_disk_type=disk_type(call, boot, "disks[0]"),
+        boot_device_name=boot.get("deviceName", ""),
+        boot_disk_auto_delete=boot.get("autoDelete", False),
+        disks=tuple(data_disk(call, disk, index, body["name"]) for index, disk in enumerate(disks) if index),
         description=checks.description(body.get("description", "")),
         hostname=checks.hostname(body.get("hostname", "")),
         labels=checks.labels(body.get("labels", {})),
@@ -169,46 +176,8 @@ def from_gce(call: Call, project_metadata: Mapping[str, str]) -> InstanceSpec:
     )
 
 
-def _boot_disk(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    disks: Sequence[Mapping[str, Any]] = body.get("disks", ())
-    if not disks:
-        raise Required("Required field 'resource.disks' not specified")
-    if len(disks) > 1:
-        raise Invalid(invalid_value("resource.disks[1]", "", "More disks than the boot disk are not supported yet."))
-    disk = disks[0]
-    expected = {"boot": True, "autoDelete": True, "mode": "READ_WRITE", "type": "PERSISTENT"}
-    for name, value in expected.items():
-        if disk.get(name, value) != value:
-            why = f"A boot disk is made and removed with its machine: only '{value}' is supported."
-            raise Invalid(invalid_value(f"resource.disks[0].{name}", disk[name], why))
-    disk_name = disk.get("initializeParams", {}).get("diskName", body["name"])
-    if disk_name != body["name"]:
-        why = "A boot disk carries the name of its machine."
-        raise Invalid(invalid_value("resource.disks[0].initializeParams.diskName", disk_name, why))
-    return disk
-
-
-def _image(call: Call, disk: Mapping[str, Any]) -> ImageRef:
-    field = "disks[0].initializeParams.sourceImage"
-    text = disk.get("initializeParams", {}).get("sourceImage", "")
-    if not text:
-        raise Required(f"Required field 'resource.{field}' not specified")
-    found = call.reference("images", text, field)
-    project = found.project or call.wire.project
-    return ImageRef(project, family=found.name) if found.family else ImageRef(project, name=found.name)
-
-
-def _disk_size_bytes(disk: Mapping[str, Any]) -> int | None:
-    sizes = [size for size in (disk.get("diskSizeGb"), disk.get("initializeParams", {}).get("diskSizeGb")) if size]
-    if not sizes:
-        return None
-    if not 1 <= int(sizes[-1]) <= 65_536:
-        why = "Must be between 1 and 65536 GB."
-        raise Invalid(invalid_value("resource.disks[0].initializeParams.diskSizeGb", sizes[-1], why))
-    return int(sizes[-1]) * GIB
-
-
-def _machine_type(call: Call, text: str) -> str:
+def machine_type(call: Call, text: str) -> str:
+    """The name of the machine type that a field refers to. :raises Invalid: no reference, or to another zone."""
     found = call.reference("machineTypes", text, "machineType")
     if found.scope and found.scope not in (call.zone, call.wire.zone):
         why = f"The machine type is in zone '{found.scope}', the instance in zone '{call.zone}'."

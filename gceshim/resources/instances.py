@@ -17,9 +17,10 @@ from gceshim.model import (
     Page,
 )
 from gceshim.protocol import errors, paging
-from gceshim.resources.base import Body, Collection, Workflow, method, workflow
+from gceshim.resources.base import Body, Collection, method, workflow
 from gceshim.resources.call import Call
 from gceshim.resources.instance_spec import FIELDS, OVERRIDDEN, REFUSED, from_gce
+from gceshim.resources.on_instance import begin_on, named
 from gceshim.resources.project_metadata import read_metadata
 from gceshim.resources.values import fingerprint, gib, metadata_body, present, timestamp
 
@@ -42,7 +43,7 @@ class Instances(Collection, name="instances", scope="zone", needs=("instances", 
 
     @method
     async def get(self, call: Call) -> Body:
-        return self._shown(call, await self._named(call))
+        return self._shown(call, await named(self, call))
 
     @method
     async def list(self, call: Call) -> Body:
@@ -64,24 +65,24 @@ class Instances(Collection, name="instances", scope="zone", needs=("instances", 
 
     @method
     async def delete(self, call: Call) -> Body:
-        instance = await self._named(call)
+        instance = await named(self, call)
         if instance.deletion_protection:
             what = call.path("zones", instance.zone, "instances", instance.name)
             why = "is protected against deletion. Disable deletion protection, then try again."
             raise errors.Invalid(f"Invalid resource usage: the resource '{what}' {why}")
-        return await self._begin_on(call, self.remove, instance)
+        return await begin_on(self, call, self.remove, instance)
 
     @method
     async def start(self, call: Call) -> Body:
-        return await self._begin_on(call, self.switch_on, await self._named(call))
+        return await begin_on(self, call, self.switch_on, await named(self, call))
 
     @method
     async def stop(self, call: Call) -> Body:
-        return await self._begin_on(call, self.switch_off, await self._named(call))
+        return await begin_on(self, call, self.switch_off, await named(self, call))
 
     @method
     async def reset(self, call: Call) -> Body:
-        return await self._begin_on(call, self.restart, await self._named(call))
+        return await begin_on(self, call, self.restart, await named(self, call))
 
     @workflow
     async def create(self, steps: Steps, spec: InstanceSpec) -> Instance:
@@ -103,9 +104,6 @@ class Instances(Collection, name="instances", scope="zone", needs=("instances", 
     async def restart(self, steps: Steps, instance: InstanceRef) -> None:
         await self.driver.instances.reset(steps, instance)
 
-    async def _named(self, call: Call) -> Instance:
-        return await self.driver.instances.get(call.tenant, call.zone, call.name)
-
     def _pages(self, call: Call, zone: str | None) -> paging.Fetch[Instance]:
         """What the filter says of the name is left to the backend: clients look machines up that way."""
         wanted = paging.list_filter(call.wire)
@@ -115,11 +113,6 @@ class Instances(Collection, name="instances", scope="zone", needs=("instances", 
             return await self.driver.instances.list(call.tenant, zone, page=page, page_size=page_size, name=name)
 
         return fetch
-
-    async def _begin_on(self, call: Call, run: Workflow, instance: Instance) -> Body:
-        target = ("zones", instance.zone, "instances", instance.name)
-        reference = InstanceRef(instance.name, instance.zone, instance.backend_id)
-        return await self.begin(call, run, reference, target=target, target_id=instance.id)
 
     def _shown(self, call: Call, instance: Instance) -> Body:
         place = ("zones", instance.zone, "instances", instance.name)

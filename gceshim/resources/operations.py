@@ -87,7 +87,7 @@ async def wait(collection: Collection, call: Call, kind: str) -> Body:
 
 
 def recent(collection: Collection, call: Call, kind: str | None) -> Fetch[Operation]:
-    """The tenant's operations of one scope, or (None) of all, the newest first."""
+    """The tenant's operations of one scope, or (None) of all, by name, which is by time."""
     scope = None if kind is None else call.zone or call.region
     ends = {0: ""}
 
@@ -95,7 +95,7 @@ def recent(collection: Collection, call: Call, kind: str | None) -> Fetch[Operat
         """The store pages by name: a page is reached by way of those before it."""
         for number in range(max(ends) + 1, page + 1):
             items = await collection.engine.list(
-                call.tenant.owner, kind, scope, after=ends[number - 1], newest_first=True, limit=page_size
+                call.tenant.owner, kind, scope, after=ends[number - 1], limit=page_size
             )
             ends[number] = items[-1].name if items else ends[number - 1]
         return Page(items, more=len(items) == page_size)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gceshim.model import GIB, ImageRef, InterfaceSpec
+from gceshim.model import GIB, DiskOfInstance, DiskSpec, ImageRef, InterfaceSpec
 from gceshim.protocol.errors import ApiError, Invalid, Required
 from gceshim.protocol.links import Links
 from gceshim.resources.base import document
@@ -37,8 +37,21 @@ BODY: dict[str, Any] = {
                 "sourceImage": "projects/debian-cloud/global/images/family/debian-12",
                 "diskSizeGb": "20",
                 "diskName": "vm-1",
+                "diskType": "zones/z1-a/diskTypes/pd-ssd",
             },
-        }
+        },
+        {
+            "autoDelete": True,
+            "deviceName": "scratch",
+            "initializeParams": {
+                "diskName": "d-1",
+                "diskSizeGb": "5",
+                "diskType": "pd-standard",
+                "description": "more",
+                "labels": {"a": "b"},
+            },
+        },
+        {"source": "zones/z1-a/disks/d-2"},
     ],
     "networkInterfaces": [
         {
@@ -92,7 +105,11 @@ def test_what_is_asked_for_arrives() -> None:
 
     assert spec.machine_type == "small"
     assert spec.image == ImageRef("debian-cloud", family="debian-12")
-    assert spec.boot_disk_size_bytes == 20 * GIB
+    assert (spec.boot_disk_size_bytes, spec.boot_disk_type, spec.boot_disk_auto_delete) == (20 * GIB, "pd-ssd", True)
+    assert spec.disks == (
+        DiskOfInstance(True, "scratch", create=DiskSpec("d-1", "z1-a", "pd-standard", 5 * GIB, "more", {"a": "b"})),
+        DiskOfInstance(False, attach="d-2"),
+    )
     assert spec.interfaces == (InterfaceSpec("default", "default", "z1", "10.1.1.9", "external-nat"),)
     assert spec.network_tags == ("db", "web")
     assert spec.metadata == {"startup-script": "#!/bin/sh"}
@@ -127,8 +144,11 @@ def test_each_form_of_an_image_is_understood(text: str, expected: str) -> None:
         ({"networkInterfaces": []}, Required, "'resource.networkInterfaces'"),
         ({"machineType": "zones/z2-a/machineTypes/small"}, Invalid, "'resource.machineType'"),
         ({"machineType": "http://h/nonsense"}, Invalid, "'resource.machineType'"),
-        ({"disks": [*BODY["disks"], *BODY["disks"]]}, Invalid, "'resource.disks[1]'"),
-        ({"disks": [{**BODY["disks"][0], "autoDelete": False}]}, Invalid, "'resource.disks[0].autoDelete'"),
+        ({"disks": [*BODY["disks"], *BODY["disks"]]}, Invalid, "'resource.disks[3].boot'"),
+        ({"disks": [*BODY["disks"], {"mode": "READ_ONLY"}]}, Invalid, "'resource.disks[3].mode'"),
+        ({"disks": [*BODY["disks"], {}]}, Invalid, "'resource.disks[3]'"),
+        ({"disks": [*BODY["disks"], {"source": "d", "initializeParams": {}}]}, Invalid, "'resource.disks[3]'"),
+        ({"disks": [{"source": "zones/z1-a/disks/d"}]}, Invalid, "'resource.disks[0].source'"),
         ({"disks": [{"boot": True}]}, Required, "'resource.disks[0].initializeParams.sourceImage'"),
         ({"labels": {"Upper": "x"}}, Invalid, "'resource.labels'"),
         ({"labels": {"k": "v" * 64}}, Invalid, "'resource.labels'"),

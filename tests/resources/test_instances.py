@@ -99,11 +99,17 @@ async def test_lists_hold_what_gets_show(gce: Gce) -> None:
     for name in ("vm-1", "vm-2"):
         await made(gce, insert_body(name))
     listed = await gce.call("compute.instances.list", **HERE)
-    spread = await gce.call("compute.instances.aggregatedList", project=PROJECT, includeAllScopes=True)
+    spread = await gce.call("compute.instances.aggregatedList", project=PROJECT)
+    everywhere = await gce.call("compute.instances.aggregatedList", project=PROJECT, includeAllScopes=True)
 
     assert [item["name"] for item in listed["items"]] == ["vm-1", "vm-2"]
     assert [item["name"] for item in spread["items"][f"zones/{ZONE}"]["instances"]] == ["vm-1", "vm-2"]
     assert spread["items"]["zones/sandbox-sg-a"]["warning"]["code"] == "NO_RESULTS_ON_PAGE"
+    assert everywhere["items"].keys() - spread["items"].keys() == {
+        "global",
+        "regions/sandbox-1",
+        "regions/sandbox-sg",
+    }
     one = await gce.call("compute.instances.get", **HERE, instance="vm-2")
     for disk in one["disks"]:
         del disk["diskSizeGb"]  # a list has it of data disks alone

@@ -60,7 +60,8 @@ def layout_of(networks: Sequence[Row], vpcs: Sequence[Row], zones: Sequence[Zone
     """
     The layout for rows of `listNetworks` and `listVPCs`; what is in a zone that is not there is left out.
 
-    :param owner: `Tenant.owner`, for the numeric id of a `default` that is not made yet.
+    :param owner: `Tenant.owner`: a network's numeric id is of owner and name, as it may lie in several zones, and
+        `default` is there before any of CloudStack's is.
     """
     by_zone = {zone.backend_id: zone for zone in zones}
     networks = [row for row in networks if text(row, "zoneid") in by_zone and text(row, "traffictype") != "Public"]
@@ -86,10 +87,10 @@ def layout_of(networks: Sequence[Row], vpcs: Sequence[Row], zones: Sequence[Zone
             own=_is_own(row),
             marked=_is_marked(row) or text(row, "name") == DEFAULT_NETWORK,
         )
-    found = _networks(flat, vpcs, names, places)
+    found = _networks(flat, vpcs, names, places, owner)
     if DEFAULT_NETWORK not in found:
         found[DEFAULT_NETWORK] = Network(
-            id=stable_id(f"{owner}:{DEFAULT_NETWORK}"), name=DEFAULT_NETWORK, kind=NetworkKind.FLAT, subnetworks=()
+            id=_network_id(owner, DEFAULT_NETWORK), name=DEFAULT_NETWORK, kind=NetworkKind.FLAT, subnetworks=()
         )
     aliases = {
         slug(text(row, "name")): DEFAULT_NETWORK
@@ -204,8 +205,12 @@ def _cidr(row: Row) -> str:
         return ""
 
 
+def _network_id(owner: str, name: str) -> int:
+    return stable_id(f"{owner}:networks:{name}")
+
+
 def _networks(
-    flat: Sequence[Row], vpcs: Sequence[Row], names: Mapping[str, str], places: Mapping[str, Place]
+    flat: Sequence[Row], vpcs: Sequence[Row], names: Mapping[str, str], places: Mapping[str, Place], owner: str
 ) -> dict[str, Network]:
     ranges: dict[str, list[Subnetwork]] = {}
     for place in places.values():
@@ -219,7 +224,7 @@ def _networks(
             continue
         is_vpc = backend_id in vpc_ids
         found[name] = Network(
-            id=stable_id(backend_id),
+            id=_network_id(owner, name),
             name=name,
             kind=NetworkKind.VPC if is_vpc else NetworkKind.FLAT,
             subnetworks=tuple(sorted(ranges.get(name, ()), key=lambda item: (item.region, item.name))),

@@ -1,0 +1,108 @@
+"""The disks in the body of instances.insert: the boot disk, made from an image, and others, made or there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from gceshim.model import GIB, DiskOfInstance, DiskSpec, ImageRef
+from gceshim.protocol.errors import Invalid, Required, invalid_value
+from gceshim.resources import checks
+from gceshim.resources.call import Call
+
+GIB_MAX: Final = 65_536
+
+
+def boot_disk(machine: str, disks: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """
+    The first disk, from which the machine boots.
+
+    :raises Required, Invalid: there is none, or it is not what a boot disk is here.
+    """
+    if not disks:
+        raise Required("Required field 'resource.disks' not specified")
+    if not disks[0].get("boot", True):
+        raise Invalid(invalid_value("resource.disks[0].boot", False, "The first disk must be the boot disk."))
+    if disks[0].get("source"):
+        why = "CloudStack boots machines from images; to boot from an existing disk is not possible."
+        raise Invalid(invalid_value("resource.disks[0].source", disks[0]["source"], why))
+    initialize = disks[0].get("initializeParams", {})
+    if initialize.get("diskName", machine) != machine:
+        why = "A boot disk carries the name of its machine."
+        raise Invalid(invalid_value("resource.disks[0].initializeParams.diskName", initialize["diskName"], why))
+    for name in ("description", "labels"):
+        if initialize.get(name):
+            why = "Not supported for a boot disk; set it on the disk afterwards."
+            raise Invalid(invalid_value(f"resource.disks[0].initializeParams.{name}", "", why))
+    _usual(disks[0], "disks[0]")
+    return disks[0]
+
+
+def source_image(call: Call, disk: Mapping[str, Any]) -> ImageRef:
+    """The image that a boot disk is made from. :raises Required: none is named."""
+    field = "disks[0].initializeParams.sourceImage"
+    text = disk.get("initializeParams", {}).get("sourceImage", "")
+    if not text:
+        raise Required(f"Required field 'resource.{field}' not specified")
+    found = call.reference("images", text, field)
+    project = found.project or call.wire.project
+    return ImageRef(project, family=found.name) if found.family else ImageRef(project, name=found.name)
+
+
+def size_bytes(disk: Mapping[str, Any], field: str) -> int | None:
+    """The size asked for; None: none. :raises Invalid: out of GCE's bounds."""
+    sizes = [size for size in (disk.get("diskSizeGb"), disk.get("initializeParams", {}).get("diskSizeGb")) if size]
+    return gib_bytes(sizes[-1], f"resource.{field}.initializeParams.diskSizeGb") if sizes else None
+
+
+def gib_bytes(text: str, field: str) -> int:
+    """A size in GB, as GCE calls them, in bytes. :raises Invalid: not from 1 to 65536."""
+    if not 1 <= int(text) <= GIB_MAX:
+        raise Invalid(invalid_value(field, text, f"Must be between 1 and {GIB_MAX} GB."))
+    return int(text) * GIB
+
+
+def disk_type(call: Call, disk: Mapping[str, Any], field: str) -> str:
+    """The name of the disk type asked for; "" when none is. :raises Invalid: no reference to a disk type."""
+    text = disk.get("initializeParams", {}).get("diskType", "")
+    return call.reference("diskTypes", text, f"{field}.initializeParams.diskType").name if text else ""
+
+
+def data_disk(call: Call, disk: Mapping[str, Any], index: int, machine: str) -> DiskOfInstance:
+    """One disk beside the boot disk. :raises Invalid: both or neither of `source` and `initializeParams`."""
+    field = f"disks[{index}]"
+    _usual(disk, field)
+    if disk.get("boot"):
+        raise Invalid(invalid_value(f"resource.{field}.boot", True, "Only the first disk can be the boot disk."))
+    initialize = disk.get("initializeParams")
+    if bool(disk.get("source")) == bool(initialize is not None):
+        raise Invalid(invalid_value(f"resource.{field}", "", "Exactly one of source and initializeParams is needed."))
+    device_name, auto_delete = disk.get("deviceName", ""), disk.get("autoDelete", False)
+    if initialize is None:
+        name = call.reference("disks", disk["source"], f"{field}.source").name
+        return DiskOfInstance(auto_delete, device_name, attach=name)
+    return DiskOfInstance(auto_delete, device_name, create=_new_disk(call, disk, initialize, index, machine))
+
+
+def _new_disk(call: Call, disk: Mapping[str, Any], initialize: Mapping[str, Any], index: int, machine: str) -> DiskSpec:
+    field = f"disks[{index}]"
+    if initialize.get("sourceImage"):
+        why = "CloudStack makes data disks empty; only a boot disk can be made from an image."
+        raise Invalid(invalid_value(f"resource.{field}.initializeParams.sourceImage", initialize["sourceImage"], why))
+    return DiskSpec(
+        name=initialize.get("diskName") or disk.get("deviceName") or f"{machine}-{index}",
+        zone=call.zone,
+        type=disk_type(call, disk, field),
+        size_bytes=size_bytes(disk, field),
+        description=checks.description(
+            initialize.get("description", ""), f"resource.{field}.initializeParams.description"
+        ),
+        labels=checks.labels(initialize.get("labels", {}), f"resource.{field}.initializeParams.labels"),
+    )
+
+
+def _usual(disk: Mapping[str, Any], field: str) -> None:
+    """Read-only disks and scratch disks CloudStack has none of."""
+    for name, value in {"mode": "READ_WRITE", "type": "PERSISTENT"}.items():
+        if disk.get(name, value) != value:
+            raise Invalid(invalid_value(f"resource.{field}.{name}", disk[name], f"Only '{value}' is supported."))
