@@ -8,9 +8,9 @@ from typing import Final
 
 from gceshim.drivers import errors
 from gceshim.drivers.cloudstack.backend import Backend
-from gceshim.drivers.cloudstack.names import is_label, shown, slug, split, suffixed
+from gceshim.drivers.cloudstack.names import answers_to, is_label, pick, shown, slug, split
 from gceshim.drivers.cloudstack.rows import Row, age_key, rows, text
-from gceshim.model import Tenant, Zone, stable_id
+from gceshim.model import Tenant, Zone
 
 _LIST: Final = "listVirtualMachines"
 _KEY: Final = "virtualmachine"
@@ -47,7 +47,7 @@ class Machines:
         before; what was found before is checked.
         """
         if is_label(name):
-            same = await self._named(tenant, zone, name)
+            same = await self.named(tenant, zone, name)
             if same:
                 return same[0]
         key = (tenant.owner, zone.backend_id, name)
@@ -55,13 +55,13 @@ class Machines:
         if held is not None:
             self._ids.move_to_end(key)
             row = await self.by_id(tenant, held)
-            if row is not None and _answers_to(row, name) and text(row, "zoneid") == zone.backend_id:
+            if row is not None and answers_to(row, name) and text(row, "zoneid") == zone.backend_id:
                 return row
             del self._ids[key]
         parts = split(name)
         if parts is not None:
-            for row in (await self._named(tenant, zone, parts[0]))[1:]:
-                if _answers_to(row, name):
+            for row in (await self.named(tenant, zone, parts[0]))[1:]:
+                if answers_to(row, name):
                     return row
         found = await self._scan(tenant, zone, name)
         if found is None:
@@ -105,6 +105,18 @@ class Machines:
             names.update(shown(here))
         return names
 
+    async def names_by_id(self, tenant: Tenant, zone_id: str, own: Mapping[str, str]) -> dict[str, str]:
+        """
+        The names to show for machines of one zone, of which only CloudStack's names are known, by id.
+
+        The whole zone is looked through, once in a short time.
+        """
+        crowded = await self._crowded(tenant, zone_id) if own else {}
+        names: dict[str, str] = {}
+        for base in {slug(name) for name in own.values()}:
+            names.update(shown(crowded.get(base, ())))
+        return {vm_id: names.get(vm_id) or slug(name) for vm_id, name in own.items()}
+
     async def _crowded(self, tenant: Tenant, zone_id: str) -> Mapping[str, Sequence[Row]]:
         """What shares its name with others in the zone, by that name, from memory for a short time."""
 
@@ -130,16 +142,16 @@ class Machines:
             by_zone: dict[str, list[Row]] = {}
             async for page in self._all(tenant, None):
                 for row in page:
-                    if _may_be(row, name):
+                    if answers_to(row, name):
                         by_zone.setdefault(text(row, "zoneid"), []).append(row)
             for zone_id, matches in by_zone.items():
-                chosen = _pick(matches, name)
+                chosen = pick(matches, name)
                 full = await self.by_id(tenant, text(chosen, "id")) if chosen else None
                 if full is not None:
                     found[zone_id] = full
         return [(row, name) for row in found.values()]
 
-    async def _named(self, tenant: Tenant, zone: Zone, name: str) -> list[Row]:
+    async def named(self, tenant: Tenant, zone: Zone, name: str) -> list[Row]:
         """The machines that CloudStack calls just so, the oldest first."""
         reply = await self._backend.owned(
             tenant, _LIST, name=name, zoneid=zone.backend_id, state=_PRESENT, details=_FULL
@@ -149,8 +161,8 @@ class Machines:
     async def _scan(self, tenant: Tenant, zone: Zone, name: str) -> Row | None:
         matches: list[Row] = []
         async for page in self._all(tenant, zone.backend_id):
-            matches += [row for row in page if _may_be(row, name)]
-        return _pick(matches, name)
+            matches += [row for row in page if answers_to(row, name)]
+        return pick(matches, name)
 
     def _all(self, tenant: Tenant, zone_id: str | None) -> AsyncIterator[list[Row]]:
         return self._backend.pages(
@@ -162,22 +174,3 @@ class Machines:
             state=_PRESENT,
             details="min",
         )
-
-
-def _may_be(row: Row, name: str) -> bool:
-    return slug(text(row, "name")) == name or _answers_to(row, name)
-
-
-def _answers_to(row: Row, name: str) -> bool:
-    """Whether the name can be this machine's, whatever others are called."""
-    backend_id = text(row, "id")
-    if name.isdigit():
-        return str(stable_id(backend_id)) == name
-    base = slug(text(row, "name"))
-    return name == base or any(name == suffixed(base, backend_id, digits) for digits in (8, 16, 32))
-
-
-def _pick(matches: Sequence[Row], name: str) -> Row | None:
-    names = shown(matches)
-    exact = next((row for row in matches if names[text(row, "id")] == name), None)
-    return exact or next((row for row in matches if _answers_to(row, name) and slug(text(row, "name")) != name), None)

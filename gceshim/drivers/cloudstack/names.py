@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from gceshim.drivers.cloudstack.rows import Row, age_key, text
+from gceshim.model import stable_id
 
 _LABEL: Final = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _SUFFIXED: Final = re.compile(r"(.+)-([0-9a-f]{8,32})")
@@ -49,15 +50,20 @@ def split(name: str) -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
-def shown(items: Iterable[Row], *, field: str = "name") -> dict[str, str]:
+def shown(items: Iterable[Row], *, field: str = "name", order: Callable[[Row], int] | None = None) -> dict[str, str]:
     """
     The names of all objects of one scope, by backend id. No two are the same.
 
-    :param items: rows with `id`, `created` (where there is one) and the name in `field`.
+    :param items: rows with `id`, `created` (where there is one) and the name in `field`. :param order: who goes before
+        whom, lowest first; else a valid name before one that was made.
     """
     result: dict[str, str] = {}
     taken: set[str] = set()
-    for row in sorted(items, key=lambda row: (not is_label(text(row, field)), *age_key(row))):
+
+    def precedence(row: Row) -> tuple[int, str, str]:
+        return (order(row) if order else not is_label(text(row, field)), *age_key(row))
+
+    for row in sorted(items, key=precedence):
         backend_id = text(row, "id")
         base = slug(text(row, field))
         name = base
@@ -68,3 +74,19 @@ def shown(items: Iterable[Row], *, field: str = "name") -> dict[str, str]:
         taken.add(name)
         result[backend_id] = name
     return result
+
+
+def answers_to(row: Row, name: str) -> bool:
+    """Whether the name, or numeric id, can be this object's, whatever others are called."""
+    backend_id = text(row, "id")
+    if name.isdigit():
+        return str(stable_id(backend_id)) == name
+    base = slug(text(row, "name"))
+    return name == base or any(name == suffixed(base, backend_id, digits) for digits in (8, 16, 32))
+
+
+def pick(matches: Sequence[Row], name: str, *, order: Callable[[Row], int] | None = None) -> Row | None:
+    """The one shown by the name among those that can be, as `answers_to` tells; None where none is."""
+    names = shown(matches, order=order)
+    exact = next((row for row in matches if names[text(row, "id")] == name), None)
+    return exact or next((row for row in matches if answers_to(row, name) and slug(text(row, "name")) != name), None)
