@@ -307,8 +307,8 @@ class InstanceSpec:
     """
     A machine asked for.
 
-    `boot_disk_size_bytes` None: as large as the image. `boot_disk_type` "": the storage that the machine type's offering
-    names. `disks`: those beside the boot disk.
+    `boot_disk_size_bytes` None: as large as the image. `boot_disk_type` "": the storage that the offering of the
+    machine type names. `disks`: those beside the boot disk.
     """
 
     name: str
