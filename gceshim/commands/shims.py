@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,9 @@ async def opened(settings: Settings) -> AsyncIterator[Shim]:
     with _in_words(settings):
         shim = Shim(settings)
         await shim.open()
+    # All that is loaded by now stays: the search for garbage, which stops everything, need not walk through it again.
+    gc.collect()
+    gc.freeze()
     try:
         yield shim
     finally:

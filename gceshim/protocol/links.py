@@ -5,6 +5,7 @@ Source: every client mixes absolute URLs of any host, `projects/...` paths, shor
 sends; what it gets has to start with the URL under which it reached the server (gcutil compares it letter by letter).
 """
 
+import functools
 import re
 from dataclasses import dataclass, replace
 from typing import Final
@@ -37,7 +38,7 @@ class Links:
 
     def api_url(self, *segments: str) -> str:
         """The URL of a path under `compute/v1/`, of no project in particular."""
-        path = "/".join(quote(segment, safe="-._~:@") for segment in segments)
+        path = "/".join(map(_quoted, segments))
         return f"{self.base_url}/{SERVICE_PATH}{path}"
 
     def path(self, *segments: str) -> str:
@@ -103,6 +104,12 @@ class Reference:
         if len(parts) != 2 or parts[0] != collection:
             return None
         return cls(collection, parts[1], project, scope_kind, scope, family)
+
+
+@functools.lru_cache(maxsize=8192)
+def _quoted(segment: str) -> str:
+    """Remembered, as the answer to a list says the same names over and over."""
+    return quote(segment, safe="-._~:@")
 
 
 def _split(text: str) -> list[str] | None:

@@ -129,7 +129,7 @@ class Collection:
         body: Body = self._envelope(call, token)
         if items:
             body["items"] = items
-        return self._kinds.add(str(call.wire.method.response), body)
+        return body
 
     async def aggregated(self, call: Call, fetch: paging.Fetch[T], shown: Callable[[T], Body], key: str) -> Body:
         """
@@ -145,8 +145,7 @@ class Collection:
             if key not in scopes.setdefault(scope, {}):
                 scopes[scope] = {key: []}
             scopes[scope][key].append(item)
-        body = {**self._envelope(call, token), "items": scopes}
-        return self._kinds.add(str(call.wire.method.response), body)
+        return {**self._envelope(call, token), "items": scopes}
 
     async def begin(
         self,
@@ -226,6 +225,8 @@ class Collection:
         return Call(wire, tenant, zone, region)
 
     def _refuse(self, call: Call) -> None:
+        if not call.body:
+            return
         for pattern, why in self.refused.items():
             for path, value in values(call.body, pattern):
                 raise errors.Invalid(errors.invalid_value(f"resource.{path}", value, why))
@@ -257,7 +258,8 @@ class Collection:
         body: Body = {"id": path, "selfLink": call.wire.links.api_url(*path.split("/"))}
         if token is not None:
             body["nextPageToken"] = token
-        return body
+        # Before the items are in it: those have theirs.
+        return self._kinds.add(str(call.wire.method.response), body)
 
 
 def operation_body(call: Call, operation: Operation) -> Body:

@@ -142,8 +142,11 @@ def to_gce(call: Call, instance: Instance) -> Body:
         }
     )
     # Lists leave out the size of boot disks (it takes another call); the machine is the same there.
-    disks = [{**disk, "diskSizeGb": ""} for disk in body["disks"]]
-    body["fingerprint"] = fingerprint({**body, "disks": disks})
+    sizes = [disk.pop("diskSizeGb", None) for disk in body["disks"]]
+    body["fingerprint"] = fingerprint(body)
+    for disk, size_gb in zip(body["disks"], sizes, strict=True):
+        if size_gb is not None:
+            disk["diskSizeGb"] = size_gb
     return body
 
 

@@ -57,7 +57,11 @@ def shown(items: Iterable[Row], *, field: str = "name", order: Callable[[Row], i
     :param items: rows with `id`, `created` (where there is one) and the name in `field`. :param order: who goes before
         whom, lowest first; else a valid name before one that was made.
     """
-    result: dict[str, str] = {}
+    items = list(items)
+    result = {text(row, "id"): text(row, field) for row in items}
+    if len(set(result.values())) == len(items) and all(map(is_label, result.values())):
+        return result  # as nearly always
+    result = {}
     taken: set[str] = set()
 
     def precedence(row: Row) -> tuple[int, str, str]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 Row = Mapping[str, Any]
-
-_SHORT_ZONE = re.compile(r"([+-]\d{2})(\d{2})$")
 
 
 def text(row: Row, name: str) -> str:
@@ -41,7 +38,7 @@ def time(row: Row, name: str) -> datetime | None:
     if not isinstance(value, str):
         return None
     try:
-        moment = datetime.fromisoformat(_SHORT_ZONE.sub(r"\1:\2", value))
+        moment = datetime.fromisoformat(value)
     except ValueError:
         return None
     return moment if moment.tzinfo is not None else None
@@ -50,7 +47,7 @@ def time(row: Row, name: str) -> datetime | None:
 def rows(row: Row, name: str) -> list[Row]:
     """A list of objects; what is no object in it is left out."""
     value = row.get(name)
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def tags(row: Row) -> dict[str, str]:

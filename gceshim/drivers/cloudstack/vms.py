@@ -76,7 +76,7 @@ def instance_of(row: Row, name: str, volumes: Sequence[Row], around: Surrounding
         metadata={key: str(value) for key, value in metadata.items()} if isinstance(metadata, dict) else {},
         interfaces=tuple(_interfaces(row, reserved, around)),
         disks=tuple(_disks(row, name, _text(reserved, "boot-device"), volumes)),
-        deletion_protection=is_protected(row),
+        deletion_protection=_protected(row, reserved),
         kept=kept if isinstance(kept, dict) else {},
     )
 
@@ -94,7 +94,7 @@ def state_of(row: Row) -> InstanceState:
 
 def is_protected(row: Row) -> bool:
     """Whether deletion protection is on, in CloudStack or, where that has none, by our mark."""
-    return flag(row, "deleteprotection") or decode(tags(row))[1].get("deletion-protection") is True
+    return _protected(row, decode(tags(row))[1])
 
 
 def made_by(row: Row) -> str:
@@ -126,6 +126,10 @@ def external_of(index: int, nic: Row, row: Row, kept: Mapping[str, Any]) -> Exte
     else:  # the row tells of one public address only, and this interface has another
         address = str(kept.get("address") or "") or None
     return ExternalAccess(str(kept.get("name") or ""), address, ephemeral=bool(kept.get("ephemeral", True)))
+
+
+def _protected(row: Row, reserved: Row) -> bool:
+    return flag(row, "deleteprotection") or reserved.get("deletion-protection") is True
 
 
 def _machine_type(row: Row, reserved: Row, around: Surroundings, vcpus: int, memory_mib: int) -> str:
