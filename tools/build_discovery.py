@@ -1,12 +1,13 @@
 """
-Reduces Google's compute v1 discovery document to the facts that gceshim serves from.
+Reduces Google's discovery documents to the facts that gceshim serves from.
 
-    python tools/build_discovery.py            write gceshim/protocol/compute-v1.json
-    python tools/build_discovery.py --check    exit 1 when that file is not what would be written
+    python tools/build_discovery.py            write gceshim/protocol/compute-v1.json and its neighbours
+    python tools/build_discovery.py --check    exit 1 when a file is not what would be written
     python tools/build_discovery.py --changes  methods added and removed, for the commit message
 
-The source is the copy inside google-api-python-client, a development dependency. Prose (descriptions, icons, links to
-manuals) is dropped; ids, paths, verbs, parameters, schemas and scopes stay.
+The sources are the copies inside google-api-python-client, a development dependency. Prose (descriptions, icons, links
+to manuals) is dropped; ids, paths, verbs, parameters, schemas and scopes stay. Compute Engine's is kept whole; of
+another API just the methods that are served, and the schemas that they reach.
 """
 
 import argparse
@@ -15,7 +16,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).resolve().parent.parent / "gceshim" / "protocol" / "compute-v1.json"
+FOLDER = Path(__file__).resolve().parent.parent / "gceshim" / "protocol"
+
+# Name and version of each API, and the methods that are kept; None for all.
+APIS: dict[tuple[str, str], frozenset[str] | None] = {
+    ("compute", "v1"): None,
+    # What `gcloud projects list` and `describe`, `gcloud config set project` and the ADC login call.
+    ("cloudresourcemanager", "v1"): frozenset(
+        f"cloudresourcemanager.projects.{name}" for name in ("get", "list", "testIamPermissions")
+    ),
+}
 
 TOP = (
     "kind", "discoveryVersion", "id", "name", "version", "revision", "title", "ownerDomain", "ownerName",
@@ -32,12 +42,13 @@ METHOD = ("id", "httpMethod", "path", "parameterOrder", "request", "response", "
 Json = dict[str, Any]
 
 
-def source() -> Path:
+def source(name: str, version: str) -> Json:
     """The official document, as google-api-python-client carries it."""
     import googleapiclient.discovery_cache  # noqa: PLC0415 - a development dependency; --help works without
 
     folder = Path(googleapiclient.discovery_cache.__file__).parent
-    return folder / "documents" / "compute.v1.json"
+    document: Json = json.loads((folder / "documents" / f"{name}.{version}.json").read_text(encoding="utf-8"))
+    return document
 
 
 def pick(node: Json, names: tuple[str, ...]) -> Json:
@@ -75,6 +86,32 @@ def reduce_document(document: Json) -> Json:
     return facts
 
 
+def narrowed(facts: Json, kept: frozenset[str]) -> Json:
+    """The reduced document of just these methods, and the schemas that they reach."""
+    chosen = {
+        name: {"methods": {verb: method for verb, method in collection["methods"].items() if method["id"] in kept}}
+        for name, collection in facts["resources"].items()
+    }
+    resources = {name: collection for name, collection in chosen.items() if collection["methods"]}
+    waiting = references(resources)
+    reached: set[str] = set()
+    while waiting:
+        reached |= waiting
+        waiting = {found for name in waiting for found in references(facts["schemas"][name])} - reached
+    schemas = {name: schema for name, schema in facts["schemas"].items() if name in reached}
+    return {**facts, "resources": resources, "schemas": schemas}
+
+
+def references(node: Any) -> set[str]:
+    """The schemas that anything inside refers to."""
+    if isinstance(node, list):
+        return {name for child in node for name in references(child)}
+    if not isinstance(node, dict):
+        return set()
+    found = {name for child in node.values() for name in references(child)}
+    return found | {node["$ref"]} if isinstance(node.get("$ref"), str) else found
+
+
 def render(facts: Json) -> str:
     """One line for each method, schema and top-level fact, so that a new revision reads well as a diff."""
     lines = []
@@ -109,20 +146,27 @@ def main() -> int:
     parser.add_argument("--changes", action="store_true", help="print the methods added and removed, write nothing")
     args = parser.parse_args()
 
-    wanted = render(reduce_document(json.loads(source().read_text(encoding="utf-8"))))
-    present = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
-    if args.check:
-        if present != wanted:
-            print(f"{TARGET.name} is out of date: run python tools/build_discovery.py", file=sys.stderr)
-            return 1
-        return 0
-    if args.changes:
-        old, new = method_ids(json.loads(present)), method_ids(json.loads(wanted))
-        for sign, names in (("+", new - old), ("-", old - new)):
-            print("\n".join(f"{sign} {name}" for name in sorted(names)))
-        return 0
-    TARGET.write_text(wanted, encoding="utf-8")
-    return 0
+    stale = []
+    for (name, version), kept in APIS.items():
+        facts = reduce_document(source(name, version))
+        wanted = render(facts if kept is None else narrowed(facts, kept))
+        target = FOLDER / f"{name}-{version}.json"
+        present = target.read_text(encoding="utf-8") if target.exists() else ""
+        if args.changes:
+            print_changes(json.loads(present or '{"resources": {}}'), json.loads(wanted))
+        elif args.check:
+            stale += [target.name] if present != wanted else []
+        else:
+            target.write_text(wanted, encoding="utf-8")
+    for file in stale:
+        print(f"{file} is out of date: run python tools/build_discovery.py", file=sys.stderr)
+    return 1 if stale else 0
+
+
+def print_changes(present: Json, wanted: Json) -> None:
+    old, new = method_ids(present), method_ids(wanted)
+    for sign, names in (("+", new - old), ("-", old - new)):
+        print("\n".join(f"{sign} {name}" for name in sorted(names)))
 
 
 if __name__ == "__main__":
