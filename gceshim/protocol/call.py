@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gceshim.pace import Pace
 from gceshim.protocol.discovery import Document, Method
 from gceshim.protocol.links import Links
 
@@ -53,6 +54,7 @@ class Call:
     :param params: path and query parameters by the document's names, typed; defaults filled in; absent ones left out.
     :param body: the request's members in canonical form; {} for an empty body, None if the method takes none.
     :param request_id: names this HTTP request in the log. (GCE's `requestId` is in `params`.)
+    :param pace: shared by all calls, for answers with long lists.
     :param wait_seconds: `Prefer: wait=N`, at most 120; None when the caller did not say.
     """
 
@@ -65,6 +67,7 @@ class Call:
     wait_seconds: float | None
     document: Document
     tokens: "PageTokens"
+    pace: Pace
 
     @property
     def project(self) -> str:

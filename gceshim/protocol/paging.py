@@ -111,20 +111,24 @@ async def collect(
     limit = call.params.get("maxResults") or PAGE_SIZE
     wanted = None if backend_filters else list_filter(call)
     order = _order(call.params.get("orderBy", ""))
+
+    def wanted_body(item: T) -> Json | None:
+        body = to_gce(item)
+        return body if wanted is None or wanted.matches(body) else None
+
     if order is not None:
-        return await _collect_ordered(call, fetch, to_gce, wanted, order)
+        return await _collect_ordered(call, fetch, wanted_body, order)
     position = call.tokens.read(call) or Position(page=1, page_size=PAGE_SIZE if wanted else limit)
     found: list[Json] = []
     for _ in range(SCAN_PAGES):
         page = await fetch(position.page, position.page_size)
-        for index, item in enumerate(page.items):
-            if index < position.skip:
+        bodies = await call.pace.map(wanted_body, page.items[position.skip :])
+        for index, body in enumerate(bodies, position.skip):
+            if body is None:
                 continue
             if len(found) == limit:
                 return found, call.tokens.make(call, Position(position.page, position.page_size, index))
-            body = to_gce(item)
-            if wanted is None or wanted.matches(body):
-                found.append(body)
+            found.append(body)
         if not page.more:
             return found, None
         position = Position(position.page + 1, position.page_size)
@@ -146,7 +150,7 @@ def list_filter(call: "Call") -> Filter | None:
 
 
 async def _collect_ordered(
-    call: "Call", fetch: Fetch[T], to_gce: Callable[[T], Json], wanted: Filter | None, order: tuple[str, bool]
+    call: "Call", fetch: Fetch[T], wanted_body: Callable[[T], Json | None], order: tuple[str, bool]
 ) -> tuple[list[Json], str | None]:
     field, descending = order
     bodies: list[Json] = []
@@ -159,8 +163,7 @@ async def _collect_ordered(
         if read > SORT_LIMIT or (more and read >= SORT_LIMIT):
             why = f"Cannot sort more than {SORT_LIMIT} resources; narrow the list or leave orderBy out."
             raise InvalidParameter(invalid_value("orderBy", call.params["orderBy"], why), location="orderBy")
-        candidates = (to_gce(item) for item in page.items)
-        bodies.extend(body for body in candidates if wanted is None or wanted.matches(body))
+        bodies += [body for body in await call.pace.map(wanted_body, page.items) if body is not None]
     bodies.sort(key=lambda body: str(body.get("name", "")))
     if field != "name":
         bodies.sort(key=lambda body: str(body.get(field, "")), reverse=descending)

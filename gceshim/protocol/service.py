@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from gceshim.pace import Pace
 from gceshim.protocol import fields, params
 from gceshim.protocol.call import Authenticator, Call
 from gceshim.protocol.discovery import Document, Method
@@ -114,6 +115,7 @@ class Service:
         self._router = MethodRouter(document.methods)
         self._bodies = BodyReader(document)
         self._tokens = PageTokens(self.options.page_token_key)
+        self._pace = Pace()
         self._served = json.dumps(document.served(self._table, _PLACEHOLDER))
         self._served_replies: dict[str, WireReply] = {}
 
@@ -251,6 +253,7 @@ class Service:
             wait_seconds=_wait_seconds(request),
             document=self.document,
             tokens=self._tokens,
+            pace=self._pace,
         )
         answer = await implementation(call)
         if answer is None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gceshim.model import Page
+from gceshim.pace import Pace
 from gceshim.protocol.paging import PageTokens, collect
 
 from .harness import BEARER, ZONE, Table, serving
@@ -146,6 +147,7 @@ class _Call:
     def __init__(self, tokens, **params):
         self.params = params
         self.tokens = tokens
+        self.pace = Pace()
 
 
 @settings(deadline=None, max_examples=60)
