@@ -51,6 +51,7 @@ class Cloud:
                 seconds=fault.seconds,
                 status=fault.status,
                 text=fault.text,
+                skip=fault.skip,
             )
 
     def report_bug(self, where: str, exc: Exception) -> None:

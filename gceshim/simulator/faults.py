@@ -33,7 +33,7 @@ NAMES = frozenset(
 
 @dataclass
 class Fault:
-    """One active fault. ``left`` counts down to its end; None has no end."""
+    """One active fault. ``left`` counts down to its end, None has no end; ``skip`` counts down to its beginning."""
 
     name: str
     command: str
@@ -42,6 +42,7 @@ class Fault:
     seconds: float
     status: int
     text: str
+    skip: int = 0
     hits: int = 0
 
 
@@ -63,14 +64,15 @@ class Faults:
         seconds: float = 0.5,
         status: int = 500,
         text: str = "",
+        skip: int = 0,
     ) -> Fault:
-        """Make a fault active for a command (``*``: all), ``times`` times (0: until cleared).
+        """Make a fault active for a command (``*``: all), ``times`` times (0: until cleared), after ``skip`` calls.
 
         :raises ValueError: for a name that is not one of this module's.
         """
         if name not in NAMES:
             raise ValueError(f"unknown fault {name!r}; known are {', '.join(sorted(NAMES))}")
-        fault = Fault(name, command, times or None, probability, seconds, status, text)
+        fault = Fault(name, command, times or None, probability, seconds, status, text, skip)
         self._active.append(fault)
         return fault
 
@@ -84,6 +86,9 @@ class Faults:
             if fault.name not in names or fault.command not in ("*", command):
                 continue
             if fault.probability < 1.0 and self._random.random() >= fault.probability:
+                continue
+            if fault.skip:
+                fault.skip -= 1
                 continue
             fault.hits += 1
             if fault.left is not None:

@@ -61,6 +61,7 @@ class FaultSettings:
     seconds: float = 0.5
     status: int = 500
     text: str = ""
+    skip: int = 0
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,12 @@ def test_faults_strike_the_named_command_the_given_number_of_times(cloud):
         cloud.sim.faults.add("gremlin")
 
 
+def test_a_fault_may_wait_for_its_call(cloud):
+    """The third of several like calls is a step of its own."""
+    cloud.sim.faults.add("error_rate", "listZones", 1, skip=2)
+    assert [cloud.demo.raw("listZones")[0] for _ in range(4)] == [200, 200, 530, 200]
+
+
 def test_faults_and_latency_come_from_settings_too(make_world):
     """A demonstration can be made slow and unreliable without code."""
     world = make_world(latency_seconds=0.05, faults=(FaultSettings("error_rate", command="listZones", times=1),))
