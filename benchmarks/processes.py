@@ -27,8 +27,9 @@ import tornado.web
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
-from gceshim.app import Shim
 from gceshim.commands import logs
+from gceshim.commands.server import Listening
+from gceshim.commands.shims import opened
 from gceshim.model import Credentials
 from gceshim.settings import Settings
 from gceshim.simulator import Simulator, SimulatorSettings
@@ -150,42 +151,38 @@ async def serve_simulator(options: Mapping[str, Any]) -> None:
 
 
 async def serve_shim(options: Mapping[str, Any]) -> None:
-    """gceshim with its default settings in front of that cloud, until standard input ends."""
+    """gceshim as `gceshim serve` runs it, with its default settings, until standard input ends."""
     folder = Path(options["folder"])
     overrides = {
         "store.path": str(folder / "store.sqlite"),
         "auth.master_key_file": str(folder / "master.key"),
         "driver.cloudstack.url": options["endpoint"],
+        "server.port": 0,
     }
     settings = Settings.load(overrides=overrides)
     logs.set_up(settings.log)
-    shim = Shim(settings)
-    await shim.open()
-    credentials = Credentials(*options["keys"])
-    account = await shim.driver.identity.whoami(credentials)
-    await shim.vault.add(ACCOUNT, account, credentials, overwrite=True)
-    token = await shim.tokens.issue(ACCOUNT, TOKEN_SECONDS)
-    socket, port = bind_unused_port()
-    server = HTTPServer(shim.application())
-    server.add_sockets([socket])
-    monitor = StallMonitor()
-    monitor.start()
-    cpu_seconds = time.process_time()
+    async with opened(settings) as shim:
+        credentials = Credentials(*options["keys"])
+        account = await shim.driver.identity.whoami(credentials)
+        await shim.vault.add(ACCOUNT, account, credentials, overwrite=True)
+        token = await shim.tokens.issue(ACCOUNT, TOKEN_SECONDS)
+        listening = Listening(shim.application(), settings.server)
+        monitor = StallMonitor()
+        monitor.start()
+        cpu_seconds = time.process_time()
 
-    def usage() -> str:
-        nonlocal cpu_seconds
-        before, cpu_seconds = cpu_seconds, time.process_time()
-        stalls = {"stall_seconds": monitor.longest_seconds, "busy_stall_seconds": monitor.longest_busy_seconds}
-        monitor.reset()
-        return json.dumps({"cpu_seconds": cpu_seconds - before, **stalls})
+        def usage() -> str:
+            nonlocal cpu_seconds
+            before, cpu_seconds = cpu_seconds, time.process_time()
+            stalls = {"stall_seconds": monitor.longest_seconds, "busy_stall_seconds": monitor.longest_busy_seconds}
+            monitor.reset()
+            return json.dumps({"cpu_seconds": cpu_seconds - before, **stalls})
 
-    try:
-        await _until_input_ends(usage, {"host": "127.0.0.1", "port": port, "token": token})
-    finally:
-        monitor.stop()
-        server.stop()
-        await server.close_all_connections()
-        await shim.close()
+        try:
+            await _until_input_ends(usage, {"host": "127.0.0.1", "port": listening.port, "token": token})
+        finally:
+            monitor.stop()
+            await listening.close()
 
 
 async def _until_input_ends(usage: Callable[[], str], facts: Mapping[str, Any]) -> None:

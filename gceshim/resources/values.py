@@ -34,7 +34,7 @@ def _digest(value: Any) -> str:
 
 
 #: The most frequent by far: most machines have no labels, tags and metadata.
-_OF_NOTHING: Final = {dict: _digest({}), list: _digest([])}
+_OF_NOTHING: Final[Mapping[type, str]] = {dict: _digest({}), list: _digest([])}
 
 
 def fingerprint(value: Any) -> str:
