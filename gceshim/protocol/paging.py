@@ -11,8 +11,8 @@ import hmac
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from gceshim.protocol.errors import InvalidParameter, invalid_value
 from gceshim.protocol.filter import Filter
@@ -42,15 +42,33 @@ class PageLike(Protocol[T_co]):
 
 
 Fetch = Callable[[int, int], Awaitable[PageLike[T]]]
+"""`fetch(page, page_size)`, pages counted from 1: for a backend that numbers its pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed(Generic[T]):
+    """
+    For a backend that pages by key, which is stable while items come and go.
+
+    :param fetch: `fetch(after, page_size)`: the items that follow the key `after`, "" for the first page.
+    :param key: the key of an item.
+    """
+
+    fetch: Callable[[str, int], Awaitable[PageLike[T]]]
+    key: Callable[[T], str]
+
+
+Source = Fetch[T] | Keyed[T]
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where the next answer starts: `skip` items into backend page `page` (from 1) of pages of `page_size`."""
+    """Where the next answer starts: `skip` items into the backend page `page`, or the one that follows `after`."""
 
     page: int
     page_size: int
     skip: int = 0
+    after: str = ""
 
 
 class PageTokens:
@@ -66,7 +84,7 @@ class PageTokens:
 
     def make(self, call: "Call", position: Position) -> str:
         """The token for the answer that starts at `position`."""
-        payload = json.dumps([position.page, position.page_size, position.skip]).encode()
+        payload = json.dumps([position.page, position.page_size, position.skip, position.after]).encode()
         return base64.urlsafe_b64encode(self._sign(call, payload) + payload).decode().rstrip("=")
 
     def read(self, call: "Call") -> Position | None:
@@ -94,7 +112,7 @@ class PageTokens:
 
 
 async def collect(
-    call: "Call", fetch: Fetch[T], to_gce: Callable[[T], Json], *, backend_filters: bool = False
+    call: "Call", source: Source[T], to_gce: Callable[[T], Json], *, backend_filters: bool = False
 ) -> tuple[list[Json], str | None]:
     """
     One page of GCE bodies, and the token for the next one, None at the end.
@@ -103,7 +121,7 @@ async def collect(
     read until `maxResults` bodies match, at most 20 of them, so that an answer may hold fewer than it could and still
     have a `nextPageToken`, as GCE's may. With `orderBy` all is read first, up to 5,000 items.
 
-    :param fetch: `fetch(page, page_size)`, pages counted from 1.
+    :param source: where backend pages come from.
     :param to_gce: an item as GCE's JSON; filter and order look at this.
     :param backend_filters: the caller has given the filter to the backend in full; it is not applied again.
     :raises InvalidParameter: `filter`, `orderBy` or `pageToken` is not valid, or too much would have to be sorted.
@@ -117,21 +135,21 @@ async def collect(
         return body if wanted is None or wanted.matches(body) else None
 
     if order is not None:
-        return await _collect_ordered(call, fetch, wanted_body, order)
+        return await _collect_ordered(call, source, wanted_body, order)
     position = call.tokens.read(call) or Position(page=1, page_size=PAGE_SIZE if wanted else limit)
     found: list[Json] = []
     for _ in range(SCAN_PAGES):
-        page = await fetch(position.page, position.page_size)
+        page, following = await _page(source, position)
         bodies = await call.pace.map(wanted_body, page.items[position.skip :])
         for index, body in enumerate(bodies, position.skip):
             if body is None:
                 continue
             if len(found) == limit:
-                return found, call.tokens.make(call, Position(position.page, position.page_size, index))
+                return found, call.tokens.make(call, replace(position, skip=index))
             found.append(body)
         if not page.more:
             return found, None
-        position = Position(position.page + 1, position.page_size)
+        position = following
         if wanted is None or len(found) == limit:
             break
     return found, call.tokens.make(call, position)
@@ -150,14 +168,13 @@ def list_filter(call: "Call") -> Filter | None:
 
 
 async def _collect_ordered(
-    call: "Call", fetch: Fetch[T], wanted_body: Callable[[T], Json | None], order: tuple[str, bool]
+    call: "Call", source: Source[T], wanted_body: Callable[[T], Json | None], order: tuple[str, bool]
 ) -> tuple[list[Json], str | None]:
     field, descending = order
     bodies: list[Json] = []
-    page_number, more, read = 0, True, 0
+    position, more, read = Position(1, PAGE_SIZE), True, 0
     while more:
-        page_number += 1
-        page = await fetch(page_number, PAGE_SIZE)
+        page, position = await _page(source, position)
         read += len(page.items)
         more = page.more
         if read > SORT_LIMIT or (more and read >= SORT_LIMIT):
@@ -172,6 +189,16 @@ async def _collect_ordered(
     after = first + (call.params.get("maxResults") or PAGE_SIZE)
     token = call.tokens.make(call, Position(1, PAGE_SIZE, after)) if after < len(bodies) else None
     return bodies[first:after], token
+
+
+async def _page(source: Source[T], position: Position) -> tuple[PageLike[T], Position]:
+    """One backend page, and where the next one is."""
+    number, size = position.page, position.page_size
+    if not isinstance(source, Keyed):
+        return await source(number, size), Position(number + 1, size)
+    page = await source.fetch(position.after, size)
+    last = source.key(page.items[-1]) if page.items else position.after
+    return page, Position(number + 1, size, after=last)
 
 
 def _order(text: str) -> tuple[str, bool] | None:

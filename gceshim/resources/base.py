@@ -123,22 +123,22 @@ class Collection:
         shown["selfLink"] = call.url(*place)
         return self._kinds.add(schema, shown)
 
-    async def listing(self, call: Call, fetch: paging.Fetch[T], shown: Callable[[T], Body]) -> Body:
-        """The answer of a `list`: one page of what `fetch(page, page_size)` gives, filtered."""
-        items, token = await paging.collect(call.wire, fetch, shown)
+    async def listing(self, call: Call, source: paging.Source[T], shown: Callable[[T], Body]) -> Body:
+        """The answer of a `list`: one page of the source, filtered."""
+        items, token = await paging.collect(call.wire, source, shown)
         body: Body = self._envelope(call, token)
         if items:
             body["items"] = items
         return body
 
-    async def aggregated(self, call: Call, fetch: paging.Fetch[T], shown: Callable[[T], Body], key: str) -> Body:
+    async def aggregated(self, call: Call, source: paging.Source[T], shown: Callable[[T], Body], key: str) -> Body:
         """
         The answer of an `aggregatedList`: the page's items by their zone or region.
 
         Each scope in which there could be some is there, those without with GCE's warning; with `includeAllScopes`
         all scopes are. Source: GCE `includeAllScopes`.
         """
-        items, token = await paging.collect(call.wire, fetch, shown)
+        items, token = await paging.collect(call.wire, source, shown)
         scopes = {name: _no_results(name) for name in await self._scopes(call)}
         for item in items:
             scope = _scope_of(item)

@@ -6,7 +6,7 @@ from typing import Final
 
 from gceshim.model import Page
 from gceshim.operations.record import Operation
-from gceshim.protocol.paging import Fetch
+from gceshim.protocol.paging import Keyed
 from gceshim.resources.base import Body, Collection, method
 from gceshim.resources.call import Call
 
@@ -86,18 +86,12 @@ async def wait(collection: Collection, call: Call, kind: str) -> Body:
     return collection.show_operation(call, operation)
 
 
-def recent(collection: Collection, call: Call, kind: str | None) -> Fetch[Operation]:
+def recent(collection: Collection, call: Call, kind: str | None) -> Keyed[Operation]:
     """The tenant's operations of one scope, or (None) of all, by name, which is by time."""
-    scope = None if kind is None else call.zone or call.region
-    ends = {0: ""}
+    owner, scope = call.tenant.owner, None if kind is None else call.zone or call.region
 
-    async def fetch(page: int, page_size: int) -> Page[Operation]:
-        """The store pages by name: a page is reached by way of those before it."""
-        for number in range(max(ends) + 1, page + 1):
-            items = await collection.engine.list(
-                call.tenant.owner, kind, scope, after=ends[number - 1], limit=page_size
-            )
-            ends[number] = items[-1].name if items else ends[number - 1]
+    async def fetch(after: str, page_size: int) -> Page[Operation]:
+        items = await collection.engine.list(owner, kind, scope, after=after, limit=page_size)
         return Page(items, more=len(items) == page_size)
 
-    return fetch
+    return Keyed(fetch, lambda operation: operation.name)

@@ -108,3 +108,23 @@ async def test_what_a_failed_insert_made_is_removed(gce: Gce, cloudstack: Simula
     assert [vm.name for vm in cloudstack.vms("demo")] == ["vm-0"]
     assert len(cloudstack.volumes()) == 1
     assert [address for address in cloudstack.inspect.rows(PublicIp) if not address.source_nat] == []
+
+
+async def test_operations_come_in_pages_while_more_are_begun(gce: Gce) -> None:
+    """Paged by key: none twice, none missed of those that were there."""
+    body = {"items": []}
+    first = [
+        (await gce.call("compute.projects.setCommonInstanceMetadata", project=PROJECT, body=body))["name"]
+        for _ in range(5)
+    ]
+    seen: list[str] = []
+    token: dict[str, str] = {}
+    while not seen or token:
+        page = await gce.call("compute.globalOperations.list", project=PROJECT, maxResults=2, **token)
+        seen += [item["name"] for item in page["items"]]
+        token = {"pageToken": page["nextPageToken"]} if "nextPageToken" in page and len(seen) < 20 else {}
+        if len(seen) < 5:
+            await gce.call("compute.projects.setCommonInstanceMetadata", project=PROJECT, body=body)
+
+    assert len(seen) == len(set(seen))
+    assert set(first) <= set(seen)
