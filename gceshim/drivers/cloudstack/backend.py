@@ -12,6 +12,7 @@ from gceshim.drivers.cloudstack.rows import Row, rows
 from gceshim.drivers.cloudstack.settings import Settings
 from gceshim.drivers.cloudstack.transport import Transport
 from gceshim.model import Credentials, Tenant
+from gceshim.pace import Pace
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ class Backend:
     def __init__(self, settings: Settings, transport: Transport) -> None:
         self.settings = settings
         self.transport = transport
+        self.pace = Pace()
         self._cache = Cache(settings.cache_seconds)
 
     async def call(self, tenant: Tenant, command: str, /, **params: object) -> dict[str, Any]:

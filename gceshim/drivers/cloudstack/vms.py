@@ -102,6 +102,14 @@ def made_by(row: Row) -> str:
     return text(_details(row), OPERATION_DETAIL)
 
 
+def by_machine(volumes: Sequence[Row]) -> Mapping[str, Sequence[Row]]:
+    """Volume rows by the id of the machine they are attached to."""
+    found: dict[str, list[Row]] = {}
+    for volume in volumes:
+        found.setdefault(text(volume, "virtualmachineid"), []).append(volume)
+    return found
+
+
 def network_ids(row: Row) -> set[str]:
     """The CloudStack networks of the machine's interfaces."""
     return {text(nic, "networkid") for nic in rows(row, "nic")}
