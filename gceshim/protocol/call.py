@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gceshim.pace import Pace
 from gceshim.protocol.discovery import Document, Method
 from gceshim.protocol.links import Links
+from gceshim.protocol.router import path_of
 
 if TYPE_CHECKING:
     from gceshim.protocol.paging import PageTokens
@@ -98,4 +99,4 @@ class Call:
         parts = [part if part is not None else "" for part in self.method.segments]
         for capture in reversed(self.method.captures):  # a value may hold a slash
             parts[capture.start : capture.stop] = str(self.params[capture.name]).split("/")
-        return "/".join(parts)
+        return path_of(parts)

@@ -4,20 +4,23 @@ import time
 from typing import Final
 
 from gceshim.protocol.batch import handle_batch
-from gceshim.protocol.discovery import BATCH_PATH, REST_PATH
+from gceshim.protocol.discovery import BATCH_PATH, DIRECTORY_PATH
 from gceshim.protocol.errors import ApiError, MethodNotAllowed
 from gceshim.protocol.params import parse_query
 from gceshim.protocol.router import unknown_path
 from gceshim.protocol.service import Service, error_reply
 from gceshim.protocol.wire import WireReply, WireRequest, compressed, json_reply
 
-# The first path segments that belong to the API; a server that has other pages keeps those to itself.
-ROOTS: Final = frozenset({"compute", "batch", "discovery", "$discovery"})
+# What our paths begin with, by whole segments; a server that has other pages keeps those to itself.
+_ROOTS: Final = ("compute/", "batch/", "discovery/", "$discovery/", "v1/projects/")
 
-_DIRECTORY_PATH: Final = "discovery/v1/apis"
 _SYSTEM_REST_PATH: Final = "$discovery/rest"
-_DISCOVERY: Final = frozenset({_DIRECTORY_PATH, REST_PATH, _SYSTEM_REST_PATH})
 _BATCH: Final = frozenset({"batch", BATCH_PATH})
+
+
+def is_ours(path: str) -> bool:
+    """Whether a path belongs to the API, known or not."""
+    return f"{_plain(path)}/".startswith(_ROOTS)
 
 
 def is_batch(path: str) -> bool:
@@ -30,7 +33,7 @@ async def dispatch(service: Service, request: WireRequest) -> WireReply:
     plain = _plain(request.path)
     if plain in _BATCH:
         return await handle_batch(service, request)
-    if plain in _DISCOVERY:
+    if plain in (DIRECTORY_PATH, _SYSTEM_REST_PATH) or plain in service.apis.rest_paths:
         return _discovery(service, request, plain)
     return await service.handle(request)
 
@@ -43,13 +46,16 @@ def _discovery(service: Service, request: WireRequest, plain: str) -> WireReply:
     try:
         if request.method != "GET":
             raise MethodNotAllowed("A discovery document is read by GET.", headers={"Allow": "GET"})
-        if plain == _DIRECTORY_PATH:
-            reply = json_reply(service.document.directory(service.base_url(request) + "/"))
-        else:
+        root_url = service.base_url(request) + "/"
+        if plain == DIRECTORY_PATH:
+            reply = json_reply(service.apis.directory(root_url))
+        elif plain == _SYSTEM_REST_PATH:
             version = parse_query(request.query).get("version", ["v1"])[-1]
-            if plain == _SYSTEM_REST_PATH and version != "v1":
+            if version != "v1":
                 raise unknown_path(f"/{_SYSTEM_REST_PATH}?version={version}")
-            reply = service.discovery(request)
+            reply = service.apis.discovery(None, root_url)
+        else:
+            reply = service.apis.discovery(plain, root_url)
     except ApiError as exc:
         reply, detail = error_reply(exc), exc.detail
     service.record(request, "discovery", reply.status, time.monotonic() - started, detail)

@@ -22,6 +22,23 @@ from typing import Any, ClassVar, Final
 REALM: Final = "https://accounts.google.com/"
 _ECHO_LIMIT: Final = 500
 
+#: The canonical code of each status. Source: google.rpc.Code and its mapping to HTTP.
+CANONICAL: Final[Mapping[int, str]] = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    405: "UNIMPLEMENTED",
+    409: "ALREADY_EXISTS",
+    412: "FAILED_PRECONDITION",
+    413: "INVALID_ARGUMENT",
+    415: "INVALID_ARGUMENT",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
 
 class ApiError(Exception):
     """
@@ -57,12 +74,15 @@ class ApiError(Exception):
         self.location_type = location_type
         self.headers: dict[str, str] = dict(headers or {})
 
-    def reply(self) -> dict[str, Any]:
-        """The body of an HTTP error reply."""
+    def reply(self, *, canonical: bool = False) -> dict[str, Any]:
+        """The body of an HTTP error reply; `canonical` adds the code that Google's newer APIs send."""
         item = {"message": self.message, "domain": "global", "reason": self.reason}
         if self.location:
             item |= {"location": self.location, "locationType": self.location_type}
-        return {"error": {"code": self.status, "message": self.message, "errors": [item]}}
+        error: dict[str, Any] = {"code": self.status, "message": self.message, "errors": [item]}
+        if canonical:
+            error["status"] = CANONICAL[self.status]
+        return {"error": error}
 
     def operation_fields(self) -> dict[str, Any]:
         """

@@ -11,7 +11,7 @@ from typing import Any, Final
 from tornado import httputil, routing, web
 from tornado.http1connection import HTTP1Connection
 
-from gceshim.protocol.dispatch import ROOTS, dispatch, is_batch
+from gceshim.protocol.dispatch import dispatch, is_batch, is_ours
 from gceshim.protocol.errors import ApiError, BadRequest, InternalError, MethodNotAllowed, RequestTooLarge
 from gceshim.protocol.service import Service, error_reply
 from gceshim.protocol.wire import WireReply, WireRequest
@@ -47,8 +47,7 @@ class Mounted(routing.Matcher):
         path = _below(request.path, self._prefix)
         if path is None:
             return None
-        first = next((part for part in path.split("/") if part), "")
-        return {} if self._fallback or first.replace("%24", "$") in ROOTS else None
+        return {} if self._fallback or is_ours(path) else None
 
 
 class ApiRouter(routing.Router):

@@ -33,11 +33,17 @@ class MethodRouter:
 
     A fixed segment wins over a parameter (`images/family` over `images/{image}`), unless only the parameter leads to a
     method of this verb. An empty segment counts for nothing: some clients send `//compute/v1/...`.
+
+    :param service_path: `compute/v1/`, what stands before the methods' paths; for the text of an error.
     """
 
-    def __init__(self, methods: Iterable[Method]) -> None:
+    def __init__(self, methods: Iterable[Method], service_path: str = "") -> None:
         self._root = _Node()
+        self._service_path = service_path
+        self._verbs: set[str] = set()
         for method in methods:
+            if (last := method.segments[-1]) and last.startswith(":"):
+                self._verbs.add(last)
             node = self._root
             for segment in method.segments:
                 if segment is not None:
@@ -49,13 +55,14 @@ class MethodRouter:
 
     def route(self, verb: str, segments: Sequence[str]) -> Route:
         """
-        The method called by `verb` on the path below `compute/v1`.
+        The method called by `verb` on the path below the service path.
 
         :param segments: as `split_path` gives them.
         :raises NotFound: no method has this path.
         :raises MethodNotAllowed: methods have this path, with other verbs; they are in the error's Allow header.
         """
         allowed: set[str] = set()
+        segments = self._with_verb(segments)
         for node in _ends(self._root, segments, 0):
             method = node.methods.get(verb)
             if method is not None:
@@ -63,11 +70,21 @@ class MethodRouter:
                 return Route(method, values)
             allowed |= node.methods.keys()
         if not allowed:
-            raise unknown_path("/compute/v1/" + "/".join(segments))
+            raise unknown_path(f"/{self._service_path}{path_of(segments)}")
         verbs = ", ".join(sorted(allowed))
         raise MethodNotAllowed(
             f"HTTP method {shown(verb)} is not allowed here; this path has {verbs}.", headers={"Allow": verbs}
         )
+
+    def _with_verb(self, segments: Sequence[str]) -> Sequence[str]:
+        """A verb of the API at the end, `demo:testIamPermissions`, in a segment of its own."""
+        head, colon, verb = segments[-1].rpartition(":") if segments else ("", "", "")
+        return [*segments[:-1], head, colon + verb] if head and colon + verb in self._verbs else segments
+
+
+def path_of(segments: Iterable[str]) -> str:
+    """The path that segments came from."""
+    return "/".join(segments).replace("/:", ":")
 
 
 def split_path(path: str) -> list[str]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 from gceshim.protocol.discovery import Document, Method
-from gceshim.protocol.errors import ApiError, Invalid, ParseError, Required, invalid_value, must_match, shown
+from gceshim.protocol.errors import CANONICAL, ApiError, Invalid, ParseError, Required, invalid_value, must_match, shown
 from gceshim.protocol.params import INTEGER_RANGES
 
 Json = dict[str, Any]
@@ -244,9 +244,11 @@ def validate_error(value: Any) -> list[str]:
     error = value.get("error") if isinstance(value, dict) else None
     if not isinstance(error, dict):
         return ["error: is not an object; gcloud crashes on anything else"]
-    problems = [f"error: unknown member {name}" for name in error.keys() - {"code", "message", "errors"}]
+    problems = [f"error: unknown member {name}" for name in error.keys() - {"code", "message", "errors", "status"}]
     if not isinstance(error.get("code"), int) or not 400 <= error["code"] <= 599:
         problems.append("error.code: is not an HTTP error status")
+    elif "status" in error and error["status"] != CANONICAL.get(error["code"]):
+        problems.append("error.status: is not the canonical code of the HTTP status")
     if not isinstance(error.get("message"), str) or not error["message"]:
         problems.append("error.message: is missing")
     items = error.get("errors")

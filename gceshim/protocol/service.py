@@ -9,17 +9,17 @@ A path that nobody has is a 404 for anyone; all else about a method is told to k
 """
 
 import asyncio
-import json
 import logging
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from gceshim.pace import Pace
 from gceshim.protocol import fields, params
+from gceshim.protocol.apis import Api, Apis
 from gceshim.protocol.call import Authenticator, Call
 from gceshim.protocol.discovery import Document, Method
 from gceshim.protocol.errors import (
@@ -35,8 +35,7 @@ from gceshim.protocol.errors import (
 )
 from gceshim.protocol.links import Links
 from gceshim.protocol.paging import PageTokens
-from gceshim.protocol.router import MethodRouter, split_path, unknown_path
-from gceshim.protocol.schema import BodyReader
+from gceshim.protocol.router import Route, split_path
 from gceshim.protocol.wire import WireReply, WireRequest, compressed, json_reply
 
 LOG = logging.getLogger("gceshim.protocol")
@@ -50,8 +49,6 @@ _BEARER: Final = re.compile(r"bearer +([!-~]+) *", re.IGNORECASE)
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")
 _WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?=$|[,;])", re.IGNORECASE)
-_SERVED_URLS: Final = 32
-_PLACEHOLDER: Final = "https://root-url.invalid/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +91,11 @@ class Service:
     """
     The API over a table of implemented methods.
 
+    :param document: Compute Engine's.
+    :param neighbours: documents of further APIs of which the table has methods.
     :param table: method id to coroutine. Each is called with a checked Call and returns the answer's members, or None
         for an answer without a body; what it raises as ApiError is answered, anything else is a 500.
-    :raises DiscoveryError: the table names a method that the document has not.
+    :raises DiscoveryError: the table names a method that the documents have not.
     """
 
     def __init__(
@@ -105,19 +104,15 @@ class Service:
         table: Mapping[str, Implementation],
         authenticator: Authenticator,
         options: ServiceOptions | None = None,
+        *,
+        neighbours: Sequence[Document] = (),
     ) -> None:
-        for method_id in table:
-            document.method(method_id)
-        self.document = document
+        self.apis = Apis([document, *neighbours], table)
         self.options = options or ServiceOptions()
         self._table = dict(table)
         self._authenticator = authenticator
-        self._router = MethodRouter(document.methods)
-        self._bodies = BodyReader(document)
         self._tokens = PageTokens(self.options.page_token_key)
         self._pace = Pace()
-        self._served = json.dumps(document.served(self._table, _PLACEHOLDER))
-        self._served_replies: dict[str, WireReply] = {}
 
     @property
     def implemented(self) -> frozenset[str]:
@@ -126,34 +121,37 @@ class Service:
 
     async def handle(self, request: WireRequest) -> WireReply:
         """
-        Answer a request for anything under `/compute/v1/`. Never raises: every mistake, ours too, is an answer.
+        Answer a request for anything that is a method's. Never raises: every mistake, ours too, is an answer.
 
         The answer carries `X-Request-Id`: the one sent, when it is a plain word, else a new one.
         """
         started = time.monotonic()
         request = self.identified(request)
-        method: Method | None = None
+        api: Api | None = None
+        route: Route | None = None
         pretty: bool | None = None
         try:
             request = _overridden(request)
-            method, path_values = self._route(request)
+            segments = split_path(request.path)
+            api = self.apis.at(segments)
+            route = api.route(request.method, segments)
             query = params.parse_query(request.query)
             pretty = _pretty(query)
             async with asyncio.timeout(self.options.request_timeout_seconds):
-                reply = await self._answer(request, method, path_values, query)
+                reply = await self._answer(request, api, route, query)
         except ApiError as exc:
-            reply = error_reply(exc, pretty)
+            reply = error_reply(exc, pretty, api)
             detail = exc.detail
         except TimeoutError:
-            reply = error_reply(GatewayTimeout("The request took too long; try again."), pretty)
+            reply = error_reply(GatewayTimeout("The request took too long; try again."), pretty, api)
             detail = "timeout"
         except Exception as exc:  # the outermost edge: a mistake of ours must not end the server
             LOG.exception("unexpected error", extra={"request_id": request.request_id})
-            reply = self.internal_error(request, pretty)
+            reply = self.internal_error(request, pretty, api)
             detail = type(exc).__name__
         else:
             detail = ""
-        self.record(request, method.id if method else "", reply.status, time.monotonic() - started, detail)
+        self.record(request, route.method.id if route else "", reply.status, time.monotonic() - started, detail)
         reply = compressed(reply, request.headers.get("accept-encoding", ""), self.options.gzip_min_bytes)
         return reply.with_headers(_COMMON_HEADERS | {"X-Request-Id": request.request_id})
 
@@ -187,10 +185,10 @@ class Service:
         if self.options.observe is not None:
             self.options.observe(Observation(name, status, seconds))
 
-    def internal_error(self, request: WireRequest, pretty: bool | None = None) -> WireReply:
+    def internal_error(self, request: WireRequest, pretty: bool | None = None, api: Api | None = None) -> WireReply:
         """The 500 that tells the caller nothing but where to look."""
         message = f"Internal error. Please try again or contact support. (Code: '{request.request_id}')"
-        return error_reply(InternalError(message), pretty)
+        return error_reply(InternalError(message), pretty, api)
 
     def base_url(self, request: WireRequest) -> str:
         """
@@ -209,49 +207,25 @@ class Service:
             raise BadRequest("The Host header is missing or malformed.", location="Host", location_type="header")
         return f"{scheme}://{host}{request.prefix}"
 
-    def discovery(self, request: WireRequest) -> WireReply:
-        """
-        The discovery document of what is implemented, with this server's URLs.
-
-        :raises BadRequest: the request's Host is malformed.
-        """
-        root_url = self.base_url(request) + "/"
-        reply = self._served_replies.get(root_url)
-        if reply is None:
-            body = self._served.replace(_PLACEHOLDER, root_url).encode()
-            reply = WireReply(200, {"Content-Type": "application/json; charset=UTF-8"}, body)
-            if len(self._served_replies) >= _SERVED_URLS:  # the Host is the client's to choose
-                self._served_replies.clear()
-            self._served_replies[root_url] = reply
-        return reply
-
-    def _route(self, request: WireRequest) -> tuple[Method, Mapping[str, str]]:
-        segments = split_path(request.path)
-        if segments[:2] != ["compute", "v1"]:
-            raise unknown_path(request.path)
-        route = self._router.route(request.method, segments[2:])
-        return route.method, route.path_values
-
-    async def _answer(
-        self, request: WireRequest, method: Method, path_values: Mapping[str, str], query: params.Query
-    ) -> WireReply:
+    async def _answer(self, request: WireRequest, api: Api, route: Route, query: params.Query) -> WireReply:
+        method = route.method
         standard = params.standard(query)
         bearer = _bearer(request) or standard.bearer
         caller = await self._authenticator.authenticate(bearer, request.headers)
         implementation = self._table.get(method.id)
         if implementation is None:
             raise NotImplementedMethod(f"{method.id} is not implemented by this server.")
-        mask = fields.Mask.parse(standard.fields, self.document, method.response) if standard.fields else None
-        arguments = params.parse(method, path_values, query)
+        mask = fields.Mask.parse(standard.fields, api.document, method.response) if standard.fields else None
+        arguments = params.parse(method, route.path_values, query)
         call = Call(
             method=method,
             params=arguments,
-            body=self._body(request, method),
+            body=self._body(request, api, method),
             caller=caller,
             links=Links(self.base_url(request), arguments.get("project", "")),
             request_id=request.request_id,
             wait_seconds=_wait_seconds(request),
-            document=self.document,
+            document=api.document,
             tokens=self._tokens,
             pace=self._pace,
         )
@@ -260,13 +234,13 @@ class Service:
             return WireReply(204)
         return json_reply(mask.apply(answer) if mask else answer, pretty=standard.pretty)
 
-    def _body(self, request: WireRequest, method: Method) -> dict[str, Any] | None:
+    def _body(self, request: WireRequest, api: Api, method: Method) -> dict[str, Any] | None:
         if request.truncated or len(request.body) > self.options.max_body_bytes:
             raise RequestTooLarge(f"The request body is larger than {self.options.max_body_bytes} bytes.")
         if method.request is None:
             return None  # Node posts "", libcloud "ignored", others {}: not looked at
         if not request.body.strip():
-            return self._bodies.read(method, b"{}")
+            return api.bodies.read(method, b"{}")
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type and content_type != "application/json" and not content_type.endswith("+json"):
             message = f"Content-Type '{shown(content_type)}' is not supported: send application/json."
@@ -274,15 +248,16 @@ class Service:
         if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
             message = "A compressed request body is not supported."
             raise UnsupportedMediaType(message, location="Content-Encoding", location_type="header")
-        return self._bodies.read(method, request.body)
+        return api.bodies.read(method, request.body)
 
 
 _COMMON_HEADERS: Final = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 
 
-def error_reply(error: ApiError, pretty: bool | None = None) -> WireReply:
-    """An error as an HTTP reply."""
-    return json_reply(error.reply(), status=error.status, pretty=pretty).with_headers(error.headers)
+def error_reply(error: ApiError, pretty: bool | None = None, api: Api | None = None) -> WireReply:
+    """An error as an HTTP reply, in the form of the API that it belongs to."""
+    body = error.reply(canonical=api is not None and api.canonical_errors)
+    return json_reply(body, status=error.status, pretty=pretty).with_headers(error.headers)
 
 
 def _pretty(query: params.Query) -> bool | None:
