@@ -13,21 +13,15 @@ from typing import Any, Final
 
 from gceshim.protocol.discovery import Document
 from gceshim.protocol.errors import InvalidParameter, invalid_value
+from gceshim.protocol.filter_fields import Fields, FilterSyntaxError, Path
 from gceshim.protocol.filter_values import Matcher, literal_of_pattern
 
 _LONGEST: Final = 10_000
 _DEEPEST: Final = 50
-_MOST_COMPARISONS: Final = 250
 _OPERATORS: Final = ("!=", "<=", ">=", "=", "<", ">", ":")
 _QUOTES: Final = "\"'"
 _NAME_START: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
 _NAME: Final = _NAME_START | frozenset("0123456789-")
-
-Path = tuple[str, ...]
-
-
-class FilterSyntaxError(Exception):
-    """The expression cannot be read; the caller sees GCE's sentence instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,43 +118,6 @@ class Filter:
             if term.operator in ("eq", "=") and literal is not None:
                 found.setdefault(".".join(term.path), literal)
         return found
-
-
-class Fields:
-    """Looks fields up in a schema. Without a schema every field is taken, as a text."""
-
-    def __init__(self, document: Document | None, schema: str | None) -> None:
-        self._document = document
-        self._schema = schema
-        self._asked = 0
-
-    def type_of(self, path: Path) -> str:
-        """
-        `boolean`, `integer`, `number`, `string`, `object`, `array`, or "" where that is not known.
-
-        :raises FilterSyntaxError: the schema has no such field, or the expression has too many of them.
-        """
-        self._asked += 1
-        if self._asked > _MOST_COMPARISONS:
-            raise FilterSyntaxError("too many comparisons")
-        if self._document is None or self._schema is None:
-            return ""
-        facts: Mapping[str, Any] = {"$ref": self._schema}
-        for name in path:
-            facts = self._behind(self._document, facts)
-            child = facts.get("properties", {}).get(name, facts.get("additionalProperties"))
-            if child is None:
-                raise FilterSyntaxError(f"no field {name}")
-            facts = child
-        if facts.get("format") in ("int64", "uint64"):
-            return "integer"
-        return str(facts.get("type", "object"))
-
-    @staticmethod
-    def _behind(document: Document, facts: Mapping[str, Any]) -> Mapping[str, Any]:
-        while "$ref" in facts or "items" in facts:
-            facts = document.schema(facts["$ref"]) if "$ref" in facts else facts["items"]
-        return facts
 
 
 def values_at(value: Any, path: Path) -> Iterator[Any]:
@@ -342,7 +299,7 @@ class _Parser:
 
     def _factor(self, depth: int) -> Node:
         terms = [self._term(depth)]
-        while self._word("OR"):
+        while self._word("OR") or (self._fields.dialect.loose and self._another_follows()):
             terms.append(self._term(depth))
         return terms[0] if len(terms) == 1 else Or(tuple(terms))
 
@@ -372,6 +329,16 @@ class _Parser:
             raise FilterSyntaxError("a literal expected")
         return _comparison(path, operator, literal, self._fields)
 
+    def _another_follows(self) -> bool:
+        """Whether the next term stands beside this one with nothing between them."""
+        reader = self._reader
+        if not reader.skip_blanks() or reader.peek() == ")":
+            return False
+        start = reader.position
+        joined = self._word("AND")
+        reader.position = start
+        return not joined
+
     def _word(self, word: str) -> bool:
         """An operator in words, upper case, that is not the beginning of a longer name."""
         reader = self._reader
@@ -381,11 +348,12 @@ class _Parser:
 
 
 def _comparison(path: Path, operator: str, literal: str, fields: Fields) -> Comparison:
+    path = fields.spelt(path)
     if operator == ":" and literal == "*":
         fields.type_of(path)
         return Comparison(path, operator, literal, Matcher.of(operator, literal, ""))
     try:
-        matcher = Matcher.of(operator, literal, fields.type_of(path))
+        matcher = Matcher.of(operator, literal, fields.type_of(path), loose=fields.dialect.loose)
     except ValueError as exc:
         raise FilterSyntaxError(str(exc)) from exc
     return Comparison(path, operator, literal, matcher)

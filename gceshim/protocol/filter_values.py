@@ -33,10 +33,11 @@ class Matcher:
     default: Any
 
     @classmethod
-    def of(cls, operator: str, literal: str, field_type: str) -> "Matcher":
+    def of(cls, operator: str, literal: str, field_type: str, *, loose: bool = False) -> "Matcher":
         """
         The matcher for `FIELD operator literal`.
 
+        :param loose: as in `filter_fields.Dialect`.
         :raises ValueError: the literal is not a regular expression, or does not fit the field's type.
         """
         default = _DEFAULTS.get(field_type)
@@ -45,7 +46,9 @@ class Matcher:
         if operator in ("eq", "ne"):
             return cls(_regex(literal), operator == "ne", default)
         if operator in ("=", "!="):
-            return cls(_equals(literal), operator == "!=", default)
+            return cls(_folded(literal) if loose else _equals(literal), operator == "!=", default)
+        if operator == ":" and loose and "*" not in literal:
+            return cls(_folded(literal), negated=False, default=None)
         if operator == ":":
             return cls(_has(literal), negated=False, default=None)
         return cls(_ordered(operator, literal), negated=False, default=None)
@@ -101,6 +104,12 @@ def _equals(literal: str) -> Test:
         return isinstance(value, str) and value == literal
 
     return test
+
+
+def _folded(literal: str) -> Test:
+    """Equal but for case."""
+    same, text = _equals(literal), literal.lower()
+    return lambda value: same(value) or (isinstance(value, str) and value.lower() == text)
 
 
 def _has(literal: str) -> Test:

@@ -28,7 +28,7 @@ PAGE_SIZE: Final = 500
 SORT_LIMIT: Final = 5_000
 SCAN_PAGES: Final = 20
 _TOKEN_LIMIT: Final = 4_096
-_NOT_BOUND: Final = frozenset({"pageToken", "maxResults"})
+_NOT_BOUND: Final = frozenset({"pageToken", "maxResults", "pageSize"})
 
 
 class PageLike(Protocol[T_co]):
@@ -126,7 +126,7 @@ async def collect(
     :param backend_filters: the caller has given the filter to the backend in full; it is not applied again.
     :raises InvalidParameter: `filter`, `orderBy` or `pageToken` is not valid, or too much would have to be sorted.
     """
-    limit = call.params.get("maxResults") or PAGE_SIZE
+    limit = min(call.params.get("maxResults") or call.params.get("pageSize") or PAGE_SIZE, PAGE_SIZE)
     wanted = None if backend_filters else list_filter(call)
     order = _order(call.params.get("orderBy", ""))
 
