@@ -75,7 +75,7 @@ class DefaultNetwork:
         self._networks.forget(tenant)
 
     async def _create(self, tenant: Tenant, zone_id: str) -> str:
-        offering = await self._offering(tenant, zone_id)
+        offering = await self.offering(tenant, zone_id)
         reply = await self._backend.owned(
             tenant,
             "createNetwork",
@@ -90,7 +90,8 @@ class DefaultNetwork:
             raise errors.Unavailable("CloudStack gave an answer that is not understood", detail="createNetwork")
         return text(network, "id")
 
-    async def _offering(self, tenant: Tenant, zone_id: str) -> Row:
+    async def offering(self, tenant: Tenant, zone_id: str) -> Row:
+        """The network offering that it is made from in a zone. :raises Unsupported: there is none."""
         found = await self._backend.every(
             tenant.credentials,
             "listNetworkOfferings",

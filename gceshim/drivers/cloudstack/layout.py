@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gceshim.drivers.cloudstack.names import is_label, shown, slug, suffixed
-from gceshim.drivers.cloudstack.rows import Row, age_key, number, rows, tags, text, time
+from gceshim.drivers.cloudstack.rows import Row, age_key, flag, number, rows, tags, text, time
 from gceshim.drivers.cloudstack.tags import decode
 from gceshim.model import DEFAULT_NETWORK, Network, NetworkKind, Subnetwork, Zone, stable_id
 
@@ -25,7 +25,11 @@ DEFAULT_MARK: Final = "default-network"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One CloudStack network: where it is and what it is shown as. `zone_id` is CloudStack's."""
+    """
+    One CloudStack network: where it is and what it is shown as. `zone_id` is CloudStack's.
+
+    `egress_allowed`: an isolated network lets out what no rule of its own is about.
+    """
 
     backend_id: str
     zone_id: str
@@ -35,6 +39,7 @@ class Place:
     services: frozenset[str]
     own: bool
     marked: bool
+    egress_allowed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ def layout_of(networks: Sequence[Row], vpcs: Sequence[Row], zones: Sequence[Zone
             services=frozenset(text(item, "name") for item in rows(row, "service")),
             own=_is_own(row),
             marked=_is_marked(row) or text(row, "name") == DEFAULT_NETWORK,
+            egress_allowed=flag(row, "egressdefaultpolicy"),
         )
     found = _networks(flat, vpcs, names, places, owner)
     if DEFAULT_NETWORK not in found:

@@ -1,0 +1,208 @@
+"""Putting the rules of a network in force: the places where CloudStack keeps them, and who may change them when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+from gceshim.drivers import errors
+from gceshim.drivers.base import Json, Steps
+from gceshim.drivers.cloudstack.backend import Backend
+from gceshim.drivers.cloudstack.firewall.acls import AccessList
+from gceshim.drivers.cloudstack.firewall.addresses import AddressRules, egress_of, ingress_of
+from gceshim.drivers.cloudstack.firewall.authored import Authored
+from gceshim.drivers.cloudstack.firewall.groups import Groups, group_rules
+from gceshim.drivers.cloudstack.firewall.rounds import Ground, Rounds, Survey
+from gceshim.drivers.cloudstack.firewall.statements import Box, Inexpressible, Statement, statements_of
+from gceshim.drivers.cloudstack.firewall.terrain import Terrain, Terrains
+from gceshim.drivers.cloudstack.layout import Place
+from gceshim.drivers.cloudstack.rows import flag, tags, text
+from gceshim.drivers.cloudstack.tags import decode
+from gceshim.drivers.cloudstack.undo import Undo
+from gceshim.model import Tenant
+
+T = TypeVar("T")
+
+
+class Force:
+    """
+    Carries out the rules that are authored at the time of looking.
+
+    Whoever adds something that rules are about (a rule, a machine in a group, an address that leads to a machine) adds
+    it first and looks for the rest after. Of two who do so at once, one sees the other's.
+    """
+
+    def __init__(self, backend: Backend, authored: Authored, terrains: Terrains) -> None:
+        self._backend = backend
+        self._terrains = terrains
+        self._authored = authored
+        self._rounds = Rounds(backend)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._awaited: Counter[tuple[str, str]] = Counter()
+
+    @asynccontextmanager
+    async def alone(self, tenant: Tenant) -> AsyncIterator[None]:
+        """Only one operation of a tenant in this process changes rules at a time; others wait."""
+        lock = self._locks.setdefault(tenant.owner, asyncio.Lock())
+        async with lock:
+            yield
+
+    @contextmanager
+    def awaiting(self, tenant: Tenant, names: Collection[str]) -> Iterator[None]:
+        """Groups that a machine is about to be put in are not removed as unused meanwhile."""
+        self._awaited.update((tenant.owner, name) for name in names)
+        try:
+            yield
+        finally:
+            self._awaited.subtract((tenant.owner, name) for name in names)
+            self._awaited += Counter()
+
+    async def statements(self, tenant: Tenant, network: str) -> list[Statement]:
+        """What the rules of a network say that are not disabled."""
+        rules = await self._authored.rules(tenant)
+        return statements_of(rule for rule in rules if rule.network == network)
+
+    async def apply(self, steps: Steps, prefix: str, survey: Survey, undo: Undo) -> None:
+        """Make what is surveyed as the rules want it; `undo` is told how to put back what there was."""
+        before = await self._rounds.before(steps, prefix, survey)
+
+        async def back() -> None:
+            await self._rounds.apply(steps, f"{prefix}undo-", survey, before, restore=True)
+
+        undo.add(back, "firewall rules in CloudStack")
+        await self._rounds.apply(steps, prefix, survey, before)
+
+    def everywhere(self, tenant: Tenant, network: str) -> Survey:
+        """All places of a network."""
+
+        async def survey() -> Sequence[Ground]:
+            statements = await self.statements(tenant, network)
+            terrain = await self._terrains.of(tenant, network)
+            grounds: list[Ground] = [
+                AccessList(self._backend, tenant, vpc_id, statements or None) for vpc_id in terrain.vpc_ids
+            ]
+            for place in terrain.isolated:
+                wanted = await self._wanted_of_addresses(tenant, place, statements)
+                grounds.append(AddressRules(self._backend, tenant, network_id=place.backend_id, wanted=wanted))
+                grounds.append(self._egress(tenant, place, statements))
+            if terrain.grouped:
+                grounds.append(self._groups(tenant, terrain, statements))
+            return grounds
+
+        return survey
+
+    def around_machine(
+        self, tenant: Tenant, terrains: Sequence[Terrain], *, groups: Collection[str] = (), made: Collection[str] = ()
+    ) -> Survey:
+        """
+        What must be in place before a machine starts in these networks: all but the rules of addresses.
+
+        :param groups: names of security groups that it is to be in. :param made: the ids of networks that were just
+            made, which get GCE's implied rules too.
+        """
+
+        async def survey() -> Sequence[Ground]:
+            grounds: list[Ground] = []
+            for terrain in terrains:
+                statements = await self.statements(tenant, terrain.network)
+                grounds += [AccessList(self._backend, tenant, item, statements or None) for item in terrain.vpc_ids]
+                for place in terrain.isolated:
+                    grounds.append(self._egress(tenant, place, statements, made=place.backend_id in made))
+                if terrain.grouped:
+                    grounds.append(self._groups(tenant, terrain, statements, needed=groups))
+            return grounds
+
+        return survey
+
+    def at_addresses(
+        self, tenant: Tenant, network: str, network_id: str, address_ids: Mapping[str, Collection[str] | None]
+    ) -> Survey:
+        """
+        The rules of some public addresses of an isolated network.
+
+        :param address_ids: the network tags of the machine that an address leads to; None: it leads to none.
+        """
+
+        async def survey() -> Sequence[Ground]:
+            statements = await self.statements(tenant, network)
+            return [
+                AddressRules(
+                    self._backend,
+                    tenant,
+                    network_id=network_id,
+                    wanted={} if network_tags is None else {address_id: _ingress(statements, network_tags)},
+                    address_id=address_id,
+                )
+                for address_id, network_tags in sorted(address_ids.items())
+            ]
+
+        return survey
+
+    def _egress(
+        self, tenant: Tenant, place: Place, statements: Sequence[Statement], *, made: bool = False
+    ) -> AddressRules:
+        return AddressRules(
+            self._backend,
+            tenant,
+            network_id=place.backend_id,
+            wanted={place.backend_id: _egress(statements, egress_allowed=place.egress_allowed)},
+            egress=True,
+            idle=not statements and not made,
+        )
+
+    def _groups(
+        self, tenant: Tenant, terrain: Terrain, statements: Sequence[Statement], needed: Collection[str] = ()
+    ) -> Groups:
+        awaited = [name for owner, name in self._awaited if owner == tenant.owner]
+        return Groups(
+            self._backend,
+            tenant,
+            terrain.network,
+            wanted=_expressed(lambda: group_rules(terrain.network, statements, inside=terrain.inside)),
+            needed=[*needed, *awaited],
+        )
+
+    async def _wanted_of_addresses(
+        self, tenant: Tenant, place: Place, statements: Sequence[Statement]
+    ) -> dict[str, Sequence[Box]]:
+        """What may come in at each address of the network that leads to a machine."""
+        found, machines = await asyncio.gather(
+            self._backend.every_owned(
+                tenant, "listPublicIpAddresses", "publicipaddress", associatednetworkid=place.backend_id
+            ),
+            self._backend.every_owned(
+                tenant, "listVirtualMachines", "virtualmachine", networkid=place.backend_id, details="min"
+            ),
+        )
+        network_tags = {text(row, "id"): tags_of_machine(row) for row in machines}
+        return {
+            text(row, "id"): _ingress(statements, network_tags.get(text(row, "virtualmachineid"), ()))
+            for row in found
+            if flag(row, "isstaticnat")
+        }
+
+
+def tags_of_machine(row: Mapping[str, Json]) -> list[str]:
+    """The network tags of a virtual machine."""
+    found = decode(tags(row))[1].get("tags")
+    return [str(item) for item in found] if isinstance(found, list) else []
+
+
+def _ingress(statements: Sequence[Statement], network_tags: Collection[str]) -> list[Box]:
+    return _expressed(lambda: ingress_of(statements, network_tags))
+
+
+def _egress(statements: Sequence[Statement], *, egress_allowed: bool) -> list[Box]:
+    return _expressed(lambda: egress_of(statements, egress_allowed=egress_allowed))
+
+
+def _expressed(compute: Callable[[], T]) -> T:
+    """What is computed; rules that passed the check and now cannot be expressed are a failure."""
+    try:
+        return compute()
+    except Inexpressible as exc:
+        raise errors.Failed(f"The rules of this network cannot be carried out: {exc}", kind="firewall") from exc

@@ -1,0 +1,245 @@
+"""What a machine needs of the firewall: its security groups, the rules of its addresses, and their end."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from gceshim.drivers import errors
+from gceshim.drivers.base import Json, Steps
+from gceshim.drivers.cloudstack.backend import Backend
+from gceshim.drivers.cloudstack.firewall.force import Force
+from gceshim.drivers.cloudstack.firewall.groups import group_name
+from gceshim.drivers.cloudstack.firewall.terrain import Terrain, terrain_of
+from gceshim.drivers.cloudstack.layout import Place
+from gceshim.drivers.cloudstack.machines import Machines
+from gceshim.drivers.cloudstack.networks import Networks
+from gceshim.drivers.cloudstack.rows import Row, flag, rows, text
+from gceshim.drivers.cloudstack.undo import Undo
+from gceshim.model import Tenant
+
+_STOPPED: Final = "Stopped"
+
+
+class MachineRules:
+    """The part of a machine's workflows that is about firewall rules."""
+
+    def __init__(self, backend: Backend, networks: Networks, machines: Machines, force: Force) -> None:
+        self._backend = backend
+        self._networks = networks
+        self._machines = machines
+        self._force = force
+
+    async def prepare(
+        self,
+        steps: Steps,
+        network_ids: Sequence[str],
+        network_tags: Sequence[str],
+        undo: Undo,
+        *,
+        made: Collection[str],
+    ) -> dict[str, str]:
+        """
+        Put in place what rules ask for before a machine starts in these CloudStack networks.
+
+        :param made: those of the networks that were just made. :returns: the security groups that the machine is to
+            be in, ids by name; none of them in zones without.
+        """
+        tenant = steps.tenant
+        ids = set(network_ids)
+
+        async def look() -> dict[str, Any]:
+            terrains = await self._terrains(tenant, ids)
+            ruled = [bool(await self._force.statements(tenant, item.network)) for item in terrains]
+            return {"groups": names_of(terrains, network_tags), "needed": bool(made) or any(ruled)}
+
+        found = await steps.run("firewall-look", look)
+        names = found["groups"]
+        if not names and not found["needed"]:
+            return {}
+        async with self._force.alone(tenant):
+            with self._force.awaiting(tenant, names):
+                terrains = await self._terrains(tenant, ids)
+                survey = self._force.around_machine(tenant, terrains, groups=names, made=made)
+                await self._force.apply(steps, "firewall-", survey, undo)
+                groups: dict[str, str] = await steps.run("firewall-groups", lambda: self._group_ids(tenant, names))
+        return groups
+
+    @contextmanager
+    def entering(self, steps: Steps, groups: Mapping[str, str]) -> Iterator[None]:
+        """While a machine is made in these groups they are not removed as unused."""
+        with self._force.awaiting(steps.tenant, groups):
+            yield
+
+    async def open(
+        self, steps: Steps, addresses: Mapping[str, str], network_tags: Sequence[str], undo: Undo, prefix: str = ""
+    ) -> None:
+        """
+        Let in what rules allow at public addresses that lead to a machine.
+
+        :param addresses: the ids of the CloudStack networks that they are for, by the ids of the addresses.
+        """
+        await self._at_addresses(steps, f"{prefix}firewall-open-", addresses, network_tags, undo)
+
+    async def leave(self, steps: Steps, left: Json, prefix: str = "") -> None:
+        """Take away what was for a machine that is gone. :param left: what `belongings` told while it was there."""
+        tenant = steps.tenant
+        if left["addresses"]:
+            held = await steps.run(f"{prefix}firewall-held", lambda: self._unused(tenant, left["addresses"]))
+            async with Undo() as undo:
+                await self._at_addresses(steps, f"{prefix}firewall-close-", held, None, undo)
+        if left["grouped"]:
+            async with self._force.alone(tenant), Undo() as undo:
+                terrains = await self._terrains(tenant, set(left["grouped"]))
+                survey = self._force.around_machine(tenant, terrains)
+                await self._force.apply(steps, f"{prefix}firewall-left-", survey, undo)
+
+    async def belongings(self, tenant: Tenant, row: Row) -> Json:
+        """
+        What rules may have made for a machine, for `leave`; JSON.
+
+        :param row: of `listVirtualMachines`, with its NICs.
+        """
+        ids = {text(nic, "networkid") for nic in rows(row, "nic")}
+        terrains = await self._terrains(tenant, ids)
+        isolated = {place.backend_id for item in terrains for place in item.isolated}
+        grouped = sorted(place.backend_id for item in terrains for place in item.grouped)
+        addresses = await self._addresses_of(tenant, text(row, "id"), isolated) if isolated else {}
+        return {"addresses": addresses, "grouped": grouped}
+
+    async def retag(self, steps: Steps, vm_id: str, network_tags: Sequence[str], undo: Undo, prefix: str = "") -> None:
+        """
+        Make the rules for other network tags apply to a machine; `undo` is told how to go back.
+
+        To be called before the tags are written, so that nothing is when it is refused.
+        :raises NotReady: the machine has security groups and is not stopped. :raises NotFound: it is gone.
+        """
+        tenant = steps.tenant
+
+        async def look() -> dict[str, Any]:
+            row = await self._machines.by_id(tenant, vm_id)
+            if row is None:
+                raise errors.NotFound("The instance is gone", kind="instance")
+            found = await self.belongings(tenant, row)
+            terrains = await self._terrains(tenant, set(found["grouped"]))
+            names = names_of(terrains, network_tags)
+            present = await self._groups_of(tenant, vm_id) if found["grouped"] else {}
+            ours = {name for item in terrains for name in present if _is_of(name, item.network)}
+            moves = bool(found["grouped"]) and ours != set(names)
+            if moves and text(row, "state") != _STOPPED:
+                raise errors.NotReady(
+                    "In a zone with security groups, the network tags of an instance can be changed only while it is"
+                    " stopped; stop it first",
+                    kind="instance",
+                )
+            others = [present[name] for name in present if name not in ours]
+            return {**found, "names": names, "moves": moves, "others": others, "before": sorted(present.values())}
+
+        found = await steps.run(f"{prefix}firewall-look", look)
+        if found["addresses"]:
+            await self._at_addresses(steps, f"{prefix}firewall-open-", found["addresses"], network_tags, undo)
+        if found["moves"]:
+            await self._move(steps, vm_id, found, undo, prefix)
+
+    async def _move(self, steps: Steps, vm_id: str, found: Json, undo: Undo, prefix: str) -> None:
+        """Put a stopped machine into other groups, which are made before and, where unused, removed after."""
+        tenant = steps.tenant
+        names = found["names"]
+        with self._force.awaiting(tenant, names):
+            async with self._force.alone(tenant):
+                terrains = await self._terrains(tenant, set(found["grouped"]))
+                survey = self._force.around_machine(tenant, terrains, groups=names)
+                await self._force.apply(steps, f"{prefix}firewall-", survey, undo)
+            groups = await steps.run(f"{prefix}firewall-groups", lambda: self._group_ids(tenant, names))
+
+            async def put(name: str, ids: Sequence[str]) -> None:
+                async def update() -> bool:
+                    form = {"id": vm_id, "securitygroupids": ",".join(ids)}
+                    await self._backend.call(tenant, "updateVirtualMachine", **form)
+                    return True
+
+                await steps.run(name, update)
+
+            async def back() -> None:
+                await put(f"{prefix}undo-firewall-move", found["before"])
+
+            undo.add(back, "security groups of the instance")
+            await put(f"{prefix}firewall-move", [*groups.values(), *found["others"]])
+        async with self._force.alone(tenant):
+            survey = self._force.around_machine(tenant, terrains)
+            await self._force.apply(steps, f"{prefix}firewall-tidy-", survey, undo)
+
+    async def _at_addresses(
+        self, steps: Steps, prefix: str, addresses: Mapping[str, str], network_tags: Sequence[str] | None, undo: Undo
+    ) -> None:
+        tenant = steps.tenant
+        if not addresses:
+            return
+        by_network: dict[str, list[str]] = {}
+        for address_id, network_id in addresses.items():
+            by_network.setdefault(network_id, []).append(address_id)
+        for index, (network_id, ids) in enumerate(sorted(by_network.items())):
+            wanted = dict.fromkeys(ids, network_tags)
+            for terrain in await self._terrains(tenant, {network_id}):
+                if terrain.isolated:
+                    async with self._force.alone(tenant):
+                        survey = self._force.at_addresses(tenant, terrain.network, network_id, wanted)
+                        await self._force.apply(steps, f"{prefix}{index}-" if index else prefix, survey, undo)
+
+    async def _terrains(self, tenant: Tenant, network_ids: set[str]) -> list[Terrain]:
+        """The terrains of just these CloudStack networks, by network."""
+        places = (await self._networks.layout_with(tenant, network_ids)).places
+        by_network: dict[str, list[Place]] = {}
+        for network_id in sorted(network_ids & places.keys()):
+            by_network.setdefault(places[network_id].network, []).append(places[network_id])
+        return [terrain_of(network, found) for network, found in sorted(by_network.items())]
+
+    async def _group_ids(self, tenant: Tenant, names: Sequence[str]) -> dict[str, str]:
+        found = {}
+        for name in names:
+            reply = await self._backend.owned(tenant, "listSecurityGroups", securitygroupname=name)
+            for row in rows(reply, "securitygroup"):
+                if text(row, "name") == name:
+                    found[name] = text(row, "id")
+        return found
+
+    async def _groups_of(self, tenant: Tenant, vm_id: str) -> dict[str, str]:
+        reply = await self._backend.owned(tenant, "listSecurityGroups", virtualmachineid=vm_id)
+        return {text(row, "name"): text(row, "id") for row in rows(reply, "securitygroup")}
+
+    async def _addresses_of(self, tenant: Tenant, vm_id: str, network_ids: set[str]) -> dict[str, str]:
+        """The public addresses that lead to a machine, each with its network's id."""
+        found = {}
+        for network_id in sorted(network_ids):
+            for row in await self._backend.every_owned(
+                tenant, "listPublicIpAddresses", "publicipaddress", associatednetworkid=network_id, isstaticnat=True
+            ):
+                if flag(row, "isstaticnat") and text(row, "virtualmachineid") == vm_id:
+                    found[text(row, "id")] = network_id
+        return found
+
+    async def _unused(self, tenant: Tenant, addresses: Mapping[str, str]) -> dict[str, str]:
+        """Those of the addresses that are still held, and lead nowhere."""
+        found = {}
+        for network_id in sorted(set(addresses.values())):
+            for row in await self._backend.every_owned(
+                tenant, "listPublicIpAddresses", "publicipaddress", associatednetworkid=network_id
+            ):
+                if text(row, "id") in addresses and not flag(row, "isstaticnat"):
+                    found[text(row, "id")] = network_id
+        return found
+
+
+def names_of(terrains: Sequence[Terrain], network_tags: Sequence[str]) -> list[str]:
+    """The security groups that a machine with these tags is in."""
+    found = []
+    for item in terrains:
+        if item.grouped:
+            found += [group_name(item.network), *(group_name(item.network, tag) for tag in dict.fromkeys(network_tags))]
+    return found
+
+
+def _is_of(name: str, network: str) -> bool:
+    whole = group_name(network)
+    return name == whole or name.startswith(f"{whole}.")
