@@ -69,7 +69,7 @@ def from_gce(call: Call) -> AttachmentSpec:
     for name, value in {"mode": "READ_WRITE", "type": "PERSISTENT"}.items():
         if body.get(name, value) != value:
             raise Invalid(invalid_value(f"resource.{name}", body[name], f"Only '{value}' is supported."))
-    disk = call.reference("disks", body["source"], "source").name
+    disk = call.zonal_name("disks", body["source"], "source")
     return AttachmentSpec(disk, body.get("deviceName", ""), body.get("autoDelete", False))
 
 

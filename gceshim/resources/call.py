@@ -8,6 +8,7 @@ from typing import Any
 
 from gceshim.model import Tenant
 from gceshim.protocol.call import Call as WireCall
+from gceshim.protocol.errors import Invalid, invalid_value
 from gceshim.protocol.links import Reference
 
 
@@ -57,3 +58,19 @@ class Call:
         :raises Invalid: the text is no reference to a resource of the collection.
         """
         return Reference.parse(text, collection, field=f"resource.{field}")
+
+    def zonal_name(self, collection: str, text: str, field: str) -> str:
+        """
+        The name of what a field of the body refers to, which is in the zone and project of the call.
+
+        :raises Invalid: as `reference`, or it is of another zone or project.
+        """
+        found = self.reference(collection, text, field)
+        why = ""
+        if found.scope and found.scope not in (self.zone, self.wire.zone):
+            why = f"It is in zone '{found.scope}', not in zone '{self.zone}'."
+        elif found.project and not found.project.isdecimal() and found.project != self.wire.project:
+            why = f"It is in project '{found.project}', not in project '{self.wire.project}'."
+        if why:
+            raise Invalid(invalid_value(f"resource.{field}", text, why))
+        return found.name

@@ -154,7 +154,7 @@ def from_gce(call: Call) -> DiskSpec:
     return DiskSpec(
         name=body["name"],
         zone=call.zone,
-        type=call.reference("diskTypes", type_text, "type").name if type_text else "",
+        type=call.zonal_name("diskTypes", type_text, "type") if type_text else "",
         size_bytes=gib_bytes(body["sizeGb"], "resource.sizeGb") if body.get("sizeGb") else None,
         description=checks.description(body.get("description", "")),
         labels=checks.labels(body.get("labels", {})),

@@ -42,8 +42,15 @@ COLLECTIONS: Final[Mapping[str, str]] = {
     "network": "networks",
     "subnetwork": "subnetworks",
     "instance": "instances",
+    "disk": "disks",
+    "disk_type": "diskTypes",
+    "firewall": "firewalls",
 }
-SINGULAR: Final[Mapping[str, str]] = {"machine_type": "machineType", "image_family": "image family"}
+SINGULAR: Final[Mapping[str, str]] = {
+    "machine_type": "machineType",
+    "image_family": "image family",
+    "disk_type": "diskType",
+}
 
 
 def translate(exc: driver_errors.DriverError, call: Call, fields: Mapping[str, str]) -> ApiError:
@@ -52,12 +59,12 @@ def translate(exc: driver_errors.DriverError, call: Call, fields: Mapping[str, s
 
     :param fields: which field of the body each attribute of the spec came from; `[]` stands for any index.
     """
+    if isinstance(exc, driver_errors.AlreadyExists):
+        return errors.already_exists(_path(exc, call))
     if _general(exc.field) in fields:
         return _field_error(exc, call, fields)
     if isinstance(exc, driver_errors.NotFound):
         return _not_found(exc, call)
-    if isinstance(exc, driver_errors.AlreadyExists):
-        return errors.already_exists(_path(exc, call))
     return _plain(exc)
 
 

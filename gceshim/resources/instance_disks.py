@@ -65,7 +65,7 @@ def gib_bytes(text: str, field: str) -> int:
 def disk_type(call: Call, disk: Mapping[str, Any], field: str) -> str:
     """The name of the disk type asked for; "" when none is. :raises Invalid: no reference to a disk type."""
     text = disk.get("initializeParams", {}).get("diskType", "")
-    return call.reference("diskTypes", text, f"{field}.initializeParams.diskType").name if text else ""
+    return call.zonal_name("diskTypes", text, f"{field}.initializeParams.diskType") if text else ""
 
 
 def data_disk(call: Call, disk: Mapping[str, Any], index: int, machine: str) -> DiskOfInstance:
@@ -79,7 +79,7 @@ def data_disk(call: Call, disk: Mapping[str, Any], index: int, machine: str) -> 
         raise Invalid(invalid_value(f"resource.{field}", "", "Exactly one of source and initializeParams is needed."))
     device_name, auto_delete = disk.get("deviceName", ""), disk.get("autoDelete", False)
     if initialize is None:
-        name = call.reference("disks", disk["source"], f"{field}.source").name
+        name = call.zonal_name("disks", disk["source"], f"{field}.source")
         return DiskOfInstance(auto_delete, device_name, attach=name)
     return DiskOfInstance(auto_delete, device_name, create=_new_disk(call, disk, initialize, index, machine))
 

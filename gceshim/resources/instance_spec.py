@@ -178,11 +178,7 @@ def from_gce(call: Call, project_metadata: Mapping[str, str]) -> InstanceSpec:
 
 def machine_type(call: Call, text: str) -> str:
     """The name of the machine type that a field refers to. :raises Invalid: no reference, or to another zone."""
-    found = call.reference("machineTypes", text, "machineType")
-    if found.scope and found.scope not in (call.zone, call.wire.zone):
-        why = f"The machine type is in zone '{found.scope}', the instance in zone '{call.zone}'."
-        raise Invalid(invalid_value("resource.machineType", text, why))
-    return found.name
+    return call.zonal_name("machineTypes", text, "machineType")
 
 
 def _interfaces(call: Call, items: Sequence[Mapping[str, Any]]) -> tuple[InterfaceSpec, ...]:

@@ -40,3 +40,30 @@ async def made(gce: Gce, body: Body) -> Body:
     if "error" in operation:
         raise AssertionError(operation["error"])
     return operation
+
+
+async def changed(gce: Gce, method_id: str, *, at: dict[str, Any] = HERE, **arguments: Any) -> Body:
+    """Call a mutation, in `ZONE` unless said otherwise, and give its operation when that has ended well."""
+    operation = await gce.done(await gce.call(method_id, **at, **arguments))
+    if "error" in operation:
+        raise AssertionError(operation["error"])
+    return operation
+
+
+async def failed(gce: Gce, method_id: str, *, at: dict[str, Any] = HERE, **arguments: Any) -> Body:
+    """Call a mutation that is accepted and then fails; the operation."""
+    operation = await gce.done(await gce.call(method_id, **at, **arguments))
+    if "error" not in operation:
+        raise AssertionError(f"{method_id} went well")
+    return operation
+
+
+async def disk_made(gce: Gce, name: str, **members: Any) -> Body:
+    """Make a disk in `ZONE`, and give it as it is shown."""
+    await changed(gce, "compute.disks.insert", body={"name": name, **members})
+    return await gce.call("compute.disks.get", **HERE, disk=name)
+
+
+async def machine(gce: Gce, name: str) -> Body:
+    """A machine in `ZONE` as it is shown."""
+    return await gce.call("compute.instances.get", **HERE, instance=name)
