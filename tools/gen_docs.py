@@ -41,6 +41,7 @@ CLOUDSTACK = {
     "verify_tls": "Check CloudStack's certificate. Turning it off lets anyone on the way read all.",
     "ca_file": "PEM file with the authority of that certificate; empty: those of the system.",
     "machine_types": 'Table of names for service offerings: `e2-medium = "Medium Instance"` (name or id).',
+    "disk_types": 'Table of names for disk offerings: `pd-ssd = "Fast"` (name or id).',
     "zones": 'Table of names for zones: `"Zone 1" = "us-east1-b"` (CloudStack name or id on the left).',
     "images": (
         'Table of where templates are shown: `"My Debian" = { project = "debian-cloud", family = "debian-12" }`. '

@@ -32,6 +32,7 @@ URL = "http://cloud.example.org:8080/client/api"
         ({"url": URL, "zones": ["a"]}, "zones"),
         ({"url": URL, "machine_types": {"Big One": "Large"}}, "machine_types.Big One"),
         ({"url": URL, "machine_types": {"big": 3}}, "machine_types"),
+        ({"url": URL, "disk_types": {"Fast One": "SSD"}}, "disk_types.Fast One"),
         ({"url": URL, "images": {"Mine": {"familly": "x"}}}, "images.Mine"),
         ({"url": URL, "images": {"Mine": {"family": "No Good"}}}, "images.Mine.family"),
     ],
@@ -51,6 +52,7 @@ def test_all_settings_are_taken():
             "timeout_seconds": 5,
             "zones": {"Paris 1": "europe-west9-a"},
             "machine_types": {"e2-medium": "Medium"},
+            "disk_types": {"pd-ssd": "Fast"},
             "images": {"Mine": {"project": "debian-cloud", "family": "debian-12"}},
         }
     )

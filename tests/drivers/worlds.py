@@ -11,7 +11,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from gceshim.drivers.cloudstack.driver import CloudStackDriver
-from gceshim.model import Credentials, ImageRef, Instance, InstanceRef, InstanceSpec, InterfaceSpec, Tenant
+from gceshim.model import (
+    Credentials,
+    Disk,
+    DiskRef,
+    ImageRef,
+    Instance,
+    InstanceRef,
+    InstanceSpec,
+    InterfaceSpec,
+    Tenant,
+)
 from gceshim.simulator import Simulator, SimulatorSettings
 from tests.drivers.journal import MemorySteps
 
@@ -99,3 +109,8 @@ def spec(name: str = "vm1", zone: str = ZONE, *, external: str | None = None, **
 def ref(instance: Instance) -> InstanceRef:
     """What an operation on an instance carries."""
     return InstanceRef(instance.name, instance.zone, instance.backend_id)
+
+
+def disk_ref(disk: Disk) -> DiskRef:
+    """What an operation on a disk carries."""
+    return DiskRef(disk.name, disk.zone, disk.backend_id)

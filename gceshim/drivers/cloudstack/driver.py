@@ -10,6 +10,8 @@ from gceshim.drivers.cloudstack.backend import Backend
 from gceshim.drivers.cloudstack.catalog import Catalog
 from gceshim.drivers.cloudstack.default_network import DefaultNetwork
 from gceshim.drivers.cloudstack.deploy import Deployer
+from gceshim.drivers.cloudstack.disk_types import DiskTypes
+from gceshim.drivers.cloudstack.disks import Disks
 from gceshim.drivers.cloudstack.external import Addresses
 from gceshim.drivers.cloudstack.identity import Identity
 from gceshim.drivers.cloudstack.images import Images
@@ -18,10 +20,12 @@ from gceshim.drivers.cloudstack.jobs import Jobs
 from gceshim.drivers.cloudstack.locations import Locations
 from gceshim.drivers.cloudstack.machines import Machines
 from gceshim.drivers.cloudstack.networks import Networks
+from gceshim.drivers.cloudstack.new_disks import NewDisks
 from gceshim.drivers.cloudstack.plan import Planner
 from gceshim.drivers.cloudstack.projects import Projects
 from gceshim.drivers.cloudstack.settings import Settings, parse
 from gceshim.drivers.cloudstack.transport import Transport
+from gceshim.drivers.cloudstack.volumes import Volumes
 
 
 class CloudStackDriver(base.Driver):
@@ -45,6 +49,17 @@ class CloudStackDriver(base.Driver):
         self.images = images = Images(self.backend)
         self.networks = networks = Networks(self.backend, locations)
         machines = Machines(self.backend)
+        disk_types = DiskTypes(self.backend)
+        volumes = Volumes(self.backend, machines, networks)
+        new_disks = NewDisks(self.backend, volumes)
+        self.disks = Disks(
+            self.backend,
+            locations=locations,
+            disk_types=disk_types,
+            images=images,
+            volumes=volumes,
+            new_disks=new_disks,
+        )
         planner = Planner(self.backend, locations, catalog, images, networks)
         deployer = Deployer(
             self.backend, machines, Addresses(self.backend), DefaultNetwork(self.backend, locations, networks)

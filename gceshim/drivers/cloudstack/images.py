@@ -79,6 +79,23 @@ class Images(base.Images):
             f"There is no {words} in project {ref.project!r}{where}", kind=kind, name=name, field="image"
         )
 
+    async def ref_of(self, tenant: Tenant, backend_id: str) -> ImageRef | None:
+        """The project and name of the image that a template is, from memory for a short time; None: not shown."""
+
+        async def fetch() -> Sequence[Template]:
+            return await self._templates(tenant, tenant.project)
+
+        for found in (await self._public(tenant)).values():
+            for item in found:
+                if item.image.backend_id == backend_id:
+                    return ImageRef(item.image.project, name=item.image.name)
+        if self.is_public_project(tenant.project):
+            return None
+        for item in await self._backend.remembered(tenant, "own templates", fetch):
+            if item.image.backend_id == backend_id:
+                return ImageRef(tenant.project, name=item.image.name)
+        return None
+
     async def _templates(self, tenant: Tenant, project: str) -> Sequence[Template]:
         if self.is_public_project(project):
             return (await self._public(tenant)).get(project, [])

@@ -18,7 +18,7 @@ from gceshim.drivers.cloudstack.machines import Machines
 from gceshim.drivers.cloudstack.networks import Networks
 from gceshim.drivers.cloudstack.plan import Plan, Planner
 from gceshim.drivers.cloudstack.rows import Row, text
-from gceshim.drivers.cloudstack.vms import Surroundings, instance_of, is_protected, network_ids
+from gceshim.drivers.cloudstack.vms import Surroundings, by_machine, instance_of, is_protected, network_ids
 from gceshim.model import Instance, InstanceRef, InstanceSpec, Page, Tenant, Zone
 
 
@@ -83,9 +83,8 @@ class Instances(base.Instances):
                 self._machines.page(tenant, where, page=page, page_size=page_size),
                 self._data_volumes(tenant, where),
             )
-            names = await self._machines.names(
-                tenant, found, whole=page == 1 and not more, simple=await self._simple(tenant, found)
-            )
+            simple = await self._networks.simple_zones(tenant, {text(row, "zoneid") for row in found})
+            names = await self._machines.names(tenant, found, whole=page == 1 and not more, simple=simple)
             chosen = [(row, names[text(row, "id")]) for row in found]
         return Page(await self._instances(tenant, chosen, volumes), more=more)
 
@@ -197,13 +196,6 @@ class Instances(base.Instances):
 
         return read
 
-    async def _simple(self, tenant: Tenant, found: Sequence[Row]) -> frozenset[str]:
-        """The zones of the rows where no two machines can have one valid name: that takes two networks."""
-        zones = {text(row, "zoneid") for row in found}
-        places = (await self._networks.layout(tenant)).places.values()
-        used = [place.zone_id for place in places]
-        return frozenset(zone_id for zone_id in zones if used.count(zone_id) < 2)
-
     async def _named(self, tenant: Tenant, where: Zone | None, name: str) -> Sequence[tuple[Row, str]]:
         if where is None:
             return await self._machines.everywhere(tenant, name)
@@ -221,7 +213,13 @@ class Instances(base.Instances):
         if not found:
             return []
         around = await self._around(tenant, [row for row, _ in found])
-        return [instance_of(row, name, volumes, around) for row, name in found]
+        volumes_of = by_machine(volumes)
+
+        def convert(pair: tuple[Row, str]) -> Instance:
+            row, name = pair
+            return instance_of(row, name, volumes_of.get(text(row, "id"), ()), around)
+
+        return await self._backend.pace.map(convert, found)
 
     async def _around(self, tenant: Tenant, found: Sequence[Row]) -> Surroundings:
         """What the rows refer to, from memory where it is there."""

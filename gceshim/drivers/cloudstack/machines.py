@@ -47,7 +47,7 @@ class Machines:
         before; what was found before is checked.
         """
         if is_label(name):
-            same = await self.named(tenant, zone, name)
+            same = await self.named(tenant, zone.backend_id, name)
             if same:
                 return same[0]
         key = (tenant.owner, zone.backend_id, name)
@@ -60,7 +60,7 @@ class Machines:
             del self._ids[key]
         parts = split(name)
         if parts is not None:
-            for row in (await self.named(tenant, zone, parts[0]))[1:]:
+            for row in (await self.named(tenant, zone.backend_id, parts[0]))[1:]:
                 if answers_to(row, name):
                     return row
         found = await self._scan(tenant, zone, name)
@@ -105,13 +105,17 @@ class Machines:
             names.update(shown(here))
         return names
 
-    async def names_by_id(self, tenant: Tenant, zone_id: str, own: Mapping[str, str]) -> dict[str, str]:
+    async def names_by_id(
+        self, tenant: Tenant, zone_id: str, own: Mapping[str, str], *, simple: bool = False
+    ) -> dict[str, str]:
         """
-        The names to show for machines of one zone, of which only CloudStack's names are known, by id.
+        The names to show for machines of one zone of which only CloudStack's names are known, by id.
 
-        The whole zone is looked through, once in a short time.
+        :param own: CloudStack's names, by id. :param simple: as for `names`.
         """
-        crowded = await self._crowded(tenant, zone_id) if own else {}
+        if not own or (simple and all(is_label(name) for name in own.values())):
+            return dict(own)
+        crowded = await self._crowded(tenant, zone_id)
         names: dict[str, str] = {}
         for base in {slug(name) for name in own.values()}:
             names.update(shown(crowded.get(base, ())))
@@ -151,11 +155,9 @@ class Machines:
                     found[zone_id] = full
         return [(row, name) for row in found.values()]
 
-    async def named(self, tenant: Tenant, zone: Zone, name: str) -> list[Row]:
+    async def named(self, tenant: Tenant, zone_id: str, name: str) -> list[Row]:
         """The machines that CloudStack calls just so, the oldest first."""
-        reply = await self._backend.owned(
-            tenant, _LIST, name=name, zoneid=zone.backend_id, state=_PRESENT, details=_FULL
-        )
+        reply = await self._backend.owned(tenant, _LIST, name=name, zoneid=zone_id, state=_PRESENT, details=_FULL)
         return sorted((row for row in rows(reply, _KEY) if text(row, "name") == name), key=age_key)
 
     async def _scan(self, tenant: Tenant, zone: Zone, name: str) -> Row | None:

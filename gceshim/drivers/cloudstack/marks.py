@@ -1,14 +1,19 @@
-"""Setting tags on what exists, as a step of an operation."""
+"""Setting and replacing the tags of what exists, as steps of an operation."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from gceshim.drivers import errors
 from gceshim.drivers.base import Steps, Submitted
 from gceshim.drivers.cloudstack.backend import Backend
 from gceshim.drivers.cloudstack.jobs import settle, submitted
 from gceshim.drivers.cloudstack.tags import params
+from gceshim.drivers.cloudstack.undo import Undo
+
+#: Reads the tags that something has; None where it is gone.
+Current = Callable[[], Awaitable[Mapping[str, str] | None]]
 
 
 async def set_tags(
@@ -18,7 +23,7 @@ async def set_tags(
     target: tuple[str, str],
     *,
     wanted: Mapping[str, str],
-    current: Callable[[], Awaitable[Mapping[str, str] | None]],
+    current: Current,
 ) -> bool:
     """
     Set tags, once and for all: CloudStack does not set a key that is there.
@@ -57,3 +62,85 @@ async def set_tags(
             raise
         return bool(state == "set")
     return True
+
+
+async def replace_tags(
+    backend: Backend,
+    steps: Steps,
+    name: str,
+    target: tuple[str, str],
+    *,
+    change: Callable[[Mapping[str, str]], Mapping[str, str]],
+    current: Current,
+    undo: Undo,
+) -> None:
+    """
+    Make the tags what `change` makes of them: CloudStack cannot overwrite one, so what differs goes and comes anew.
+
+    :param target: as for `set_tags`. :param undo: is told how to put the old ones back.
+    :raises NotFound: what has them is gone. :raises Changed: somebody else changed the same tags meanwhile.
+    """
+
+    async def compare() -> dict[str, Any]:
+        found = await current()
+        if found is None:
+            raise errors.NotFound("It was removed meanwhile", detail=f"tags of {target[0]} {target[1]}")
+        wanted = change(found)
+        return {
+            "drop": {key: value for key, value in found.items() if wanted.get(key) != value},
+            "add": {key: value for key, value in wanted.items() if found.get(key) != value},
+        }
+
+    plan = await steps.run(f"{name}-look", compare)
+    drop, add = plan["drop"], plan["add"]
+
+    async def back() -> None:
+        await _swap(backend, steps, f"undo-{name}", target, drop=add, add=drop, current=current)
+
+    if drop or add:
+        undo.add(back, "changed tags")
+    await _swap(backend, steps, name, target, drop=drop, add=add, current=current)
+
+
+async def _swap(
+    backend: Backend,
+    steps: Steps,
+    name: str,
+    target: tuple[str, str],
+    *,
+    drop: Mapping[str, str],
+    add: Mapping[str, str],
+    current: Current,
+) -> None:
+    """Take tags away and set others, whatever of it is done already."""
+    if drop:
+        await _drop_tags(backend, steps, f"{name}-drop", target, tags=drop, current=current)
+    if add and not await set_tags(backend, steps, name, target, wanted=add, current=current):
+        raise errors.Changed("Somebody else changed it at the same time", detail=f"tags of {target[0]} {target[1]}")
+
+
+async def _drop_tags(
+    backend: Backend, steps: Steps, name: str, target: tuple[str, str], *, tags: Mapping[str, str], current: Current
+) -> None:
+    tenant = steps.tenant
+    kind, backend_id = target
+
+    async def is_gone() -> bool:
+        found = await current() or {}
+        return not tags.items() & found.items()
+
+    async def submit() -> Submitted:
+        if await is_gone():
+            return Submitted("", backend_id)
+        form = params(tags)
+        return submitted(await backend.call(tenant, "deleteTags", resourceids=backend_id, resourcetype=kind, **form))
+
+    async def find() -> Submitted | None:
+        await settle(backend, tenant, "DeleteTags")
+        return Submitted("", backend_id) if await is_gone() else None
+
+    try:
+        await steps.job(name, submit, find=find)
+    except errors.Failed:
+        if not await steps.run(f"{name}-check", is_gone):
+            raise

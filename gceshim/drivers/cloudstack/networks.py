@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gceshim.drivers import base, errors
 from gceshim.drivers.cloudstack.backend import Backend
@@ -66,6 +66,11 @@ class Networks(base.Networks):
         if network_ids <= found.places.keys():
             return found
         return await self.layout(tenant, fresh=True)
+
+    async def simple_zones(self, tenant: Tenant, zone_ids: Iterable[str]) -> frozenset[str]:
+        """Those of the zones where no two machines can have one valid name: that takes two networks."""
+        used = [place.zone_id for place in (await self.layout(tenant)).places.values()]
+        return frozenset(zone_id for zone_id in zone_ids if used.count(zone_id) < 2)
 
     def forget(self, tenant: Tenant) -> None:
         """Something changed; the next read asks CloudStack."""

@@ -41,6 +41,7 @@ class Settings:
     be reached. `cache_seconds`: how long zones, offerings, public templates and the like are remembered.
     `page_size`: rows asked for at once, at most CloudStack's own `default.page.size`.
     `machine_types`: alias to service offering (name or id). `zones`: CloudStack zone (name or id) to the name shown.
+    `disk_types`: name to disk offering (name or id).
     `images`: template (name or id) to the image project and family it is shown in. `default_network_offering`: name
     or id of the offering for a `default` network that has to be made. `custom_cpu_mhz`: clock for custom offerings
     that leave it open. `user_data_limit_bytes`: CloudStack's `vm.userdata.max.length`.
@@ -55,6 +56,7 @@ class Settings:
     verify_tls: bool = True
     ca_file: str = ""
     machine_types: Mapping[str, str] = field(default_factory=dict)
+    disk_types: Mapping[str, str] = field(default_factory=dict)
     zones: Mapping[str, str] = field(default_factory=dict)
     images: Mapping[str, ImageOverride] = field(default_factory=dict)
     default_network_offering: str = ""
@@ -114,10 +116,10 @@ def _strings(key: str, value: Any) -> Mapping[str, str]:
                 )
         if len(set(value.values())) != len(value):
             raise ValueError("driver.cloudstack.zones: two zones have one name")
-    if key == "machine_types":
+    if key in ("machine_types", "disk_types"):
         for name in value:
             if not _LABEL.fullmatch(name):
-                raise ValueError(f"driver.cloudstack.machine_types.{name}: no machine type name")
+                raise ValueError(f"driver.cloudstack.{key}.{name}: no {key[:-1].replace('_', ' ')} name")
     return dict(value)
 
 

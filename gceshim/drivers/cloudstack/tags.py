@@ -66,6 +66,27 @@ def decode(tags: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Any]]:
     return dict(sorted(labels.items())), reserved
 
 
+def with_labels(tags: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, str]:
+    """The tags with other labels; reserved ones stay as they are."""
+    kept = {key: value for key, value in tags.items() if key.startswith(PREFIX) and not _holds(key, EMPTY_LABELS)}
+    return {**kept, **encode(labels, {})}
+
+
+def with_reserved(tags: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, str]:
+    """The tags with other reserved values for these keys; labels and other values stay as they are."""
+    kept = {key: value for key, value in tags.items() if not any(_holds(key, name) for name in values)}
+    return {**kept, **encode({}, values)}
+
+
+def _holds(tag: str, key: str) -> bool:
+    """Whether a tag holds a reserved value, or a piece of it."""
+    name = tag.removeprefix(PREFIX)
+    if name == tag:
+        return False
+    base, _, number = name.rpartition(".")
+    return name == key or (base == key and number.isdigit())
+
+
 def _pieces(text: str) -> list[str]:
     packed = base64.urlsafe_b64encode(zlib.compress(text.encode(), 9)).decode()
     room = LIMIT - 8  # "123456z:" before the first piece

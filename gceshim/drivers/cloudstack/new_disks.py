@@ -1,0 +1,194 @@
+"""The making and removal of volumes, as workflows that can be replayed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+from weakref import WeakValueDictionary
+
+from gceshim.drivers import errors
+from gceshim.drivers.base import Steps, Submitted
+from gceshim.drivers.cloudstack.backend import Backend
+from gceshim.drivers.cloudstack.disk_types import DiskChoice
+from gceshim.drivers.cloudstack.jobs import job_about, submitted
+from gceshim.drivers.cloudstack.marks import set_tags
+from gceshim.drivers.cloudstack.rows import Row, number, tags, text
+from gceshim.drivers.cloudstack.tags import encode
+from gceshim.drivers.cloudstack.undo import Undo
+from gceshim.drivers.cloudstack.volumes import NAME_MARK, Volumes
+from gceshim.model import GIB, DiskSpec, Tenant, Zone
+
+#: What is journalled of a disk to be made.
+DiskPlan = Mapping[str, Any]
+
+
+class NewDisks:
+    """
+    Makes volumes and removes them.
+
+    CloudStack cannot be told at the time of asking what a volume is for, so one that was asked for by a call whose
+    answer was lost is known by its name, which was free before, its offering and size, and by having no tags.
+    """
+
+    def __init__(self, backend: Backend, volumes: Volumes) -> None:
+        self._backend = backend
+        self._volumes = volumes
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def check_name(self, tenant: Tenant, zone: Zone, name: str, field: str = "name") -> None:
+        """
+        Whether a disk may be made by this name.
+
+        :param field: the attribute to name in the error. :raises AlreadyExists: the zone has a disk of that name.
+        """
+        if await self._volumes.is_taken(tenant, zone.backend_id, name):
+            raise _taken(name, zone.name, field)
+
+    async def make(
+        self, steps: Steps, name: str, plan: DiskPlan, undo: Undo, extra: Mapping[str, Any] | None = None
+    ) -> str:
+        """
+        Make a volume and return CloudStack's id for it.
+
+        :param name: begins the names of the steps. :param plan: by `disk_plan`. :param undo: is told how to remove it.
+        :param extra: reserved values beside the disk's own.
+        """
+        tenant = steps.tenant
+        made: set[str] = set()
+        unknown = False
+
+        async def remove() -> None:
+            if unknown:
+                made.update(await steps.run(f"undo-{name}-search", lambda: self._made(tenant, plan)))
+            for backend_id in sorted(made):
+                await self.remove(steps, f"undo-{name}-{backend_id}", backend_id, plan["name"])
+
+        undo.add(remove, f"disk {plan['name']}")
+        try:
+            backend_id = await self._create(steps, name, plan, made)
+        except (errors.Unavailable, errors.Failed, errors.CapacityExhausted):
+            unknown = True  # it may be there all the same
+            raise
+        made.add(backend_id)
+
+        async def current() -> Mapping[str, str] | None:
+            row = await self._volumes.by_id(tenant, backend_id)
+            return tags(row) if row is not None else None
+
+        wanted = encode(plan["labels"], {**plan["reserved"], **(extra or {})})
+        target = ("Volume", backend_id)
+        if not await set_tags(self._backend, steps, f"{name}-tags", target, wanted=wanted, current=current):
+            raise errors.Failed(f"Disk {plan['name']!r} was given other labels while it was made", kind="disk")
+        return backend_id
+
+    async def remove(self, steps: Steps, name: str, backend_id: str, shown: str) -> None:
+        """
+        Delete a volume; one that is gone is a success.
+
+        :param name: begins the names of the steps. :param shown: the disk's name, for the error.
+        :raises InUse: a machine has it.
+        """
+        tenant = steps.tenant
+
+        async def look() -> dict[str, Any]:
+            row = await self._volumes.by_id(tenant, backend_id)
+            if row is None:
+                return {"there": False, "user": ""}
+            users = await self._volumes.users(tenant, [row])
+            return {"there": True, "user": users.get(text(row, "virtualmachineid"), "")}
+
+        def check(found: Mapping[str, Any]) -> None:
+            if found["user"]:
+                raise errors.InUse(f"Disk {shown!r} is in use by instance {found['user']!r}", kind="disk", name=shown)
+
+        async def delete() -> dict[str, Any]:
+            return await self._backend.call(tenant, "deleteVolume", id=backend_id)
+
+        async def find() -> dict[str, Any] | None:
+            return None if await self._volumes.by_id(tenant, backend_id) else {"success": True}
+
+        found = await steps.run(f"{name}-look", look)
+        check(found)
+        if not found["there"]:
+            return
+        try:
+            await steps.run(name, delete, find=find)
+        except (errors.Invalid, errors.Failed):
+            # Somebody else may have been faster, or has attached it.
+            found = await steps.run(f"{name}-check", look)
+            check(found)
+            if found["there"]:
+                raise
+
+    async def _create(self, steps: Steps, name: str, plan: DiskPlan, made: set[str]) -> str:
+        """The volume without its tags. `made`: its id is added as soon as it is known."""
+        tenant = steps.tenant
+
+        async def submit() -> Submitted:
+            # Two disks of one name that are asked for at once are not to be both made.
+            lock = self._locks.setdefault((tenant.owner, plan["zone_id"]), asyncio.Lock())
+            async with lock:
+                if await self._volumes.named(tenant, plan["zone_id"], plan["name"]):
+                    raise _taken(plan["name"], plan["zone"], plan["field"])
+                job = submitted(
+                    await self._backend.owned(
+                        tenant,
+                        "createVolume",
+                        name=plan["name"],
+                        zoneid=plan["zone_id"],
+                        diskofferingid=plan["offering_id"],
+                        size=plan["gib"] if plan["custom"] else None,
+                    )
+                )
+            made.add(job.object_id)
+            return job
+
+        async def find() -> Submitted | None:
+            for backend_id in await self._made(tenant, plan):
+                return Submitted(await job_about(self._backend, tenant, backend_id, "Volume") or "", backend_id)
+            return None
+
+        result = await steps.job(name, submit, find=find)
+        row = result.get("volume", result)
+        backend_id = text(row, "id") if isinstance(row, Mapping) else ""
+        if not backend_id:
+            raise errors.Unavailable("CloudStack gave an answer that is not understood", detail="createVolume")
+        return backend_id
+
+    async def _made(self, tenant: Tenant, plan: DiskPlan) -> list[str]:
+        """The ids of what the plan may have made: of its name, offering and size, never used and not marked yet."""
+        found = await self._volumes.named(tenant, plan["zone_id"], plan["name"])
+        return [text(row, "id") for row in found if _is_of(row, plan)]
+
+
+def disk_plan(spec: DiskSpec, zone_id: str, choice: DiskChoice, gib: int, field: str = "name") -> dict[str, Any]:
+    """
+    All that is needed to make a disk, as JSON for the journal.
+
+    :param field: the attribute of its name.
+    """
+    return {
+        "name": spec.name,
+        "zone": spec.zone,
+        "zone_id": zone_id,
+        "field": field,
+        "offering_id": choice.offering.backend_id,
+        "custom": choice.offering.gib is None,
+        "gib": gib,
+        "labels": dict(spec.labels),
+        "reserved": {NAME_MARK: spec.name, "disk-type": choice.name, "description": spec.description},
+    }
+
+
+def _is_of(row: Row, plan: DiskPlan) -> bool:
+    return (
+        text(row, "state") in ("Allocated", "Creating")
+        and not tags(row)
+        and text(row, "diskofferingid") == plan["offering_id"]
+        and number(row, "size") == plan["gib"] * GIB
+    )
+
+
+def _taken(name: str, zone: str, field: str) -> errors.AlreadyExists:
+    return errors.AlreadyExists(f"There is a disk {name!r} in zone {zone!r}", kind="disk", name=name, field=field)
