@@ -98,13 +98,18 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project or the caller's own account (`backend_id` of whichever it is)."""
+    """
+    A project or the caller's own account (`backend_id` of whichever it is).
+
+    `active` is false for one that is there but cannot be worked in, as its owner or the operator has suspended it.
+    """
 
     id: int
     backend_id: str
     name: str
     description: str = ""
     created: datetime | None = None
+    active: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,17 @@ class Projects(abc.ABC):
         """The project of the tenant. Source: GCE `compute.projects.get`; CloudStack `listProjects`, `listAccounts`."""
 
     @abc.abstractmethod
+    async def list(self, tenant: Tenant) -> Sequence[Project]:
+        """
+        Where the tenant's caller may act: their own account, then the projects they are a member of, by name.
+
+        Each name leads back to it through `Identity.tenant`. Asked anew each time; bounded by the driver at 5,000.
+        :raises Unavailable: no sensible answer.
+
+        Source: Cloud Resource Manager `projects.list`; CloudStack `listProjects`, `listAccounts`.
+        """
+
+    @abc.abstractmethod
     async def quotas(self, tenant: Tenant) -> Sequence[Quota]:
         """
         The tenant's limits and what is used of them.

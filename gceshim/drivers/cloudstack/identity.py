@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from gceshim.drivers import base, errors
 from gceshim.drivers.cloudstack.backend import Backend
-from gceshim.drivers.cloudstack.names import shown, slug
+from gceshim.drivers.cloudstack.names import is_label, shown, slug
 from gceshim.drivers.cloudstack.rows import Row, rows, text
 from gceshim.model import Account, Credentials, Tenant, stable_id
+
+#: The project that is the account itself, whatever that is called.
+OWN: Final = "default"
 
 
 class Identity(base.Identity):
@@ -35,19 +40,25 @@ class Identity(base.Identity):
 
     async def tenant(self, subject: str, credentials: Credentials, project: str) -> Tenant:
         """The tenant of a project by name, id or numeric id. Source: `listProjects`, `listUsers`."""
-        account = await self._backend.remembered(credentials, "account", lambda: self.whoami(credentials))
-        own = {"default", account.name, slug(account.name), account.backend_id, str(stable_id(account.backend_id))}
+        account = await self.account(credentials)
+        own = {OWN, account.name, slug(account.name), account.backend_id, str(stable_id(account.backend_id))}
         if project in own:
             return Tenant(subject, credentials, project, owner=account.backend_id)
-        found = find_project(await self._projects(credentials), project)
+        found = find_project(account, await self.projects(credentials), project)
         if found is None:
-            found = find_project(await self._projects(credentials, fresh=True), project)
+            found = find_project(account, await self.projects(credentials, fresh=True), project)
         if found is None:
             raise errors.NotFound(f"There is no project {project!r} for you", kind="project", name=project)
         project_id = text(found, "id")
         return Tenant(subject, credentials, project, owner=project_id, project_id=project_id)
 
-    async def _projects(self, credentials: Credentials, *, fresh: bool = False) -> list[Row]:
+    async def account(self, credentials: Credentials) -> Account:
+        """As `whoami`, from memory for a short time."""
+        return await self._backend.remembered(credentials, "account", lambda: self.whoami(credentials))
+
+    async def projects(self, credentials: Credentials, *, fresh: bool = False) -> list[Row]:
+        """The projects that they are a member of; from memory for a short time, unless it has to be `fresh`."""
+
         async def fetch() -> list[Row]:
             return await self._backend.every(credentials, "listProjects", "project")
 
@@ -65,9 +76,16 @@ def account_of(row: Row) -> Account:
     )
 
 
-def find_project(found: list[Row], name: str) -> Row | None:
+def project_names(account: Account, found: list[Row]) -> dict[str, str]:
+    """The names of projects by id: `default` and the account's own name are the account's, whatever they are called."""
+    taken: list[Row] = [{"id": OWN, "name": OWN}, {"id": account.backend_id, "name": account.name}]
+    ids = {row["id"] for row in taken}
+    return shown([*taken, *found], order=lambda row: 0 if row["id"] in ids else 1 + (not is_label(text(row, "name"))))
+
+
+def find_project(account: Account, found: list[Row], name: str) -> Row | None:
     """The project of a name: as shown, as CloudStack has it, its id, or its numeric id."""
-    names = shown(found)
+    names = project_names(account, found)
     for row in found:
         if name == names[text(row, "id")]:
             return row
