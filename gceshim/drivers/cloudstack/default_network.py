@@ -20,7 +20,7 @@ from gceshim.model import DEFAULT_NETWORK, Tenant
 
 log = logging.getLogger(__name__)
 
-_DESCRIPTION: Final = "Default network, made by gceshim"
+DESCRIPTION: Final = "Default network, made by gceshim"
 
 
 class DefaultNetwork:
@@ -80,7 +80,7 @@ class DefaultNetwork:
             tenant,
             "createNetwork",
             name=DEFAULT_NETWORK,
-            displaytext=_DESCRIPTION,
+            displaytext=DESCRIPTION,
             zoneid=zone_id,
             networkofferingid=text(offering, "id"),
         )

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from gceshim.drivers import errors
 from gceshim.drivers.base import Steps, Submitted
+from gceshim.drivers.cloudstack.attached import BOOT_DEVICE
 from gceshim.drivers.cloudstack.backend import Backend
 from gceshim.drivers.cloudstack.default_network import DefaultNetwork
 from gceshim.drivers.cloudstack.external import Addresses
+from gceshim.drivers.cloudstack.firewall.force import Address
+from gceshim.drivers.cloudstack.firewall.machines import MachineRules
 from gceshim.drivers.cloudstack.jobs import job_about, submitted
 from gceshim.drivers.cloudstack.machines import Machines
 from gceshim.drivers.cloudstack.marks import set_tags
 from gceshim.drivers.cloudstack.plan import Nic, Plan
 from gceshim.drivers.cloudstack.rows import Row, flag, number, rows, tags, text
 from gceshim.drivers.cloudstack.tags import encode
+from gceshim.drivers.cloudstack.undo import Undo, with_remains
 from gceshim.drivers.cloudstack.userdata import build, encoded
-from gceshim.drivers.cloudstack.vms import BOOT_DEVICE, OPERATION_DETAIL, made_by
+from gceshim.drivers.cloudstack.vms import OPERATION_DETAIL, made_by
 from gceshim.model import InstanceSpec, Tenant
 
 _GOING: Final = frozenset({"Stopping", "Destroyed", "Expunging"})
@@ -28,12 +32,19 @@ class Deployer:
     """Workflows over one machine, made of the steps of its operation."""
 
     def __init__(
-        self, backend: Backend, machines: Machines, addresses: Addresses, default_network: DefaultNetwork
+        self,
+        backend: Backend,
+        *,
+        machines: Machines,
+        addresses: Addresses,
+        default_network: DefaultNetwork,
+        rules: MachineRules,
     ) -> None:
         self._backend = backend
         self._machines = machines
         self._addresses = addresses
         self._default_network = default_network
+        self._rules = rules
 
     async def create(self, steps: Steps, spec: InstanceSpec, plan: Plan) -> str:
         """
@@ -43,25 +54,35 @@ class Deployer:
         """
         plan = await self._with_default_network(steps, plan)
         await steps.progress(10)
+        async with Undo() as undo:
+            # The firewall rules of its networks apply to a machine from its start.
+            groups = await self._rules.prepare(steps, [nic.network_id for nic in plan.nics], spec.network_tags, undo)
+            with self._rules.entering(steps, groups):
+                return await self._create(steps, spec, plan, list(groups.values()))
+
+    async def _create(self, steps: Steps, spec: InstanceSpec, plan: Plan, groups: Sequence[str]) -> str:
         held: list[str] = []
         vm_id = ""
         try:
-            vm_id = await self._deploy(steps, spec, plan)
+            vm_id = await self._deploy(steps, spec, plan, groups)
             await steps.progress(70)
             external = await self._open(steps, plan, vm_id=vm_id, held=held)
             await steps.progress(85)
             await self._describe(steps, spec, vm_id, external)
+            await steps.progress(90)
+            await self._let_in(steps, spec, plan, external)
             await steps.progress(95)
         except errors.DriverError as exc:
             left = await self._undo(steps, spec, plan, vm_id=vm_id, held=held)
             if left:
-                raise _with_remains(exc, left) from exc
+                raise with_remains(exc, left) from exc
             raise
         return vm_id
 
     async def destroy(self, steps: Steps, vm_id: str, prefix: str = "") -> None:
         """Destroy and expunge a machine; one that is gone is a success. Data disks are kept."""
         tenant = steps.tenant
+        left = await self._rules.belongings(steps, vm_id, prefix)
 
         async def find() -> Submitted | None:
             row = await self._machines.by_id(tenant, vm_id)
@@ -91,6 +112,7 @@ class Deployer:
         except errors.DriverError:
             if await steps.run(f"{prefix}destroy-check", lambda: self._is_there(tenant, vm_id)):
                 raise
+        await self._rules.leave(steps, left, prefix)
 
     async def release(self, steps: Steps, vm_id: str, prefix: str = "", also: tuple[str, ...] = ()) -> list[str]:
         """Give back the machine's ephemeral addresses, and `also` these; returns those that cannot be."""
@@ -116,9 +138,11 @@ class Deployer:
             nics.append(nic)
         return replace(plan, nics=tuple(nics))
 
-    async def _deploy(self, steps: Steps, spec: InstanceSpec, plan: Plan) -> str:
+    async def _deploy(self, steps: Steps, spec: InstanceSpec, plan: Plan, groups: Sequence[str]) -> str:
         tenant = steps.tenant
         form = deploy_params(spec, plan, steps.operation, self._backend.settings.user_data_limit_bytes)
+        if groups:
+            form["securitygroupids"] = list(groups)
 
         async def submit() -> Submitted:
             return submitted(await self._backend.owned(tenant, "deployVirtualMachine", **form))
@@ -188,6 +212,16 @@ class Deployer:
                 "protect",
                 lambda: self._backend.call(tenant, "updateVirtualMachine", id=vm_id, deleteprotection=True),
             )
+
+    async def _let_in(self, steps: Steps, spec: InstanceSpec, plan: Plan, external: Mapping[str, Any]) -> None:
+        """What firewall rules allow at the machine's public addresses; in a VPC they are no matter of addresses."""
+        addresses = [
+            Address(noted["id"], plan.nics[int(index)].network_id, noted["ephemeral"])
+            for index, noted in external.items()
+            if noted.get("id") and not plan.nics[int(index)].vpc_id
+        ]
+        async with Undo() as undo:
+            await self._rules.open(steps, addresses, spec.network_tags, undo)
 
     async def _undo(self, steps: Steps, spec: InstanceSpec, plan: Plan, *, vm_id: str, held: list[str]) -> list[str]:
         """Remove what the operation made; returns in words what is left."""
@@ -269,15 +303,4 @@ def instance_tags(spec: InstanceSpec, external: Mapping[str, Any]) -> dict[str, 
             "external": dict(external),
             "deletion-protection": spec.deletion_protection or None,
         },
-    )
-
-
-def _with_remains(exc: errors.DriverError, left: list[str]) -> errors.DriverError:
-    """The same error, saying too what could not be removed."""
-    return type(exc)(
-        f"{exc.message} (left behind, to be removed by hand: {', '.join(left)})",
-        detail=exc.detail,
-        kind=exc.kind,
-        name=exc.name,
-        field=exc.field,
     )

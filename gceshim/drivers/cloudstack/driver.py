@@ -13,6 +13,11 @@ from gceshim.drivers.cloudstack.deploy import Deployer
 from gceshim.drivers.cloudstack.disk_types import DiskTypes
 from gceshim.drivers.cloudstack.disks import Disks
 from gceshim.drivers.cloudstack.external import Addresses
+from gceshim.drivers.cloudstack.firewall.authored import Authored
+from gceshim.drivers.cloudstack.firewall.force import Force
+from gceshim.drivers.cloudstack.firewall.machines import MachineRules
+from gceshim.drivers.cloudstack.firewall.terrain import Terrains
+from gceshim.drivers.cloudstack.firewalls import Firewalls
 from gceshim.drivers.cloudstack.identity import Identity
 from gceshim.drivers.cloudstack.images import Images
 from gceshim.drivers.cloudstack.instances import Instances
@@ -61,8 +66,17 @@ class CloudStackDriver(base.Driver):
             new_disks=new_disks,
         )
         planner = Planner(self.backend, locations, catalog, images, networks)
+        default_network = DefaultNetwork(self.backend, locations, networks)
+        terrains = Terrains(self.backend, locations, networks, default_network)
+        authored = Authored(self.backend)
+        force = Force(self.backend, authored, terrains)
+        self.firewalls = Firewalls(authored, terrains, force)
         deployer = Deployer(
-            self.backend, machines, Addresses(self.backend), DefaultNetwork(self.backend, locations, networks)
+            self.backend,
+            machines=machines,
+            addresses=Addresses(self.backend),
+            default_network=default_network,
+            rules=MachineRules(self.backend, networks, machines, force),
         )
         self.instances = Instances(
             self.backend,
@@ -70,6 +84,7 @@ class CloudStackDriver(base.Driver):
             catalog=catalog,
             networks=networks,
             machines=machines,
+            volumes=volumes,
             planner=planner,
             deployer=deployer,
         )

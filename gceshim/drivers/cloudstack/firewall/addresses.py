@@ -8,7 +8,7 @@ there is told by the lack of our tag, and left as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from gceshim.drivers.base import Json
@@ -121,6 +121,7 @@ class AddressRules(Ground):
 
     :param wanted: boxes by the id of the address or, for outgoing traffic, of the network. What has rules of ours and
         is not named is left without. :param idle: there is nothing to carry out where nothing of ours is yet.
+        :param whole: addresses and networks that were made by gceshim, so that all rules there are its own.
     """
 
     def __init__(
@@ -133,6 +134,7 @@ class AddressRules(Ground):
         egress: bool = False,
         address_id: str = "",
         idle: bool = False,
+        whole: Collection[str] = (),
     ) -> None:
         self.name = f"{'egress' if egress else 'addresses'} {address_id or network_id}"
         self._backend = backend
@@ -142,13 +144,14 @@ class AddressRules(Ground):
         self._egress = egress
         self._address_id = address_id
         self._idle = idle
+        self._whole = whole
 
     async def read(self) -> Json:
         """Rows: id, target, whether it is ours, protocol, first and last port, ranges."""
         command = "listEgressFirewallRules" if self._egress else "listFirewallRules"
         where = {"ipaddressid": self._address_id} if self._address_id else {"networkid": self._network_id}
         found = await self._backend.every_owned(self._tenant, command, "firewallrule", **where)
-        return [_rule(row, self._network_id if self._egress else text(row, "ipaddressid")) for row in found]
+        return [self._rule(row) for row in found]
 
     def changes(self, actual: Json, before: Json, *, restore: bool) -> Sequence[Change]:
         """First what is missing, then what is too much; where the two share ports, the other way round."""
@@ -176,6 +179,10 @@ class AddressRules(Ground):
             found.append(Change("createTags", form, "tags of firewall rules"))
         return found
 
+    def _rule(self, row: Row) -> Json:
+        target = self._network_id if self._egress else text(row, "ipaddressid")
+        return _rule(row, target, ours=target in self._whole)
+
     def _make(self, target: str, protocol: str, interval: tuple[int, int], cidrs: Sequence[str]) -> Change:
         form = service_form(Service(protocol, *interval))
         if self._egress:
@@ -190,7 +197,7 @@ class AddressRules(Ground):
         return Change(command, {"id": rule_id}, f"firewall rule {rule_id}")
 
 
-def _rule(row: Row, target: str) -> Json:
+def _rule(row: Row, target: str, *, ours: bool) -> Json:
     protocol = text(row, "protocol").lower()
     if protocol == "icmp" and number(row, "icmptype") not in (None, -1):
         protocol = f"icmp {number(row, 'icmptype')}"  # never one of ours
@@ -200,7 +207,7 @@ def _rule(row: Row, target: str) -> Json:
     return [
         text(row, "id"),
         target,
-        MARK.items() <= tags(row).items(),
+        ours or MARK.items() <= tags(row).items(),
         protocol,
         0 if low is None else low,
         LAST_PORT if high is None else high,

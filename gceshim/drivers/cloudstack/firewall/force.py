@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from gceshim.drivers import errors
 from gceshim.drivers.base import Json, Steps
 from gceshim.drivers.cloudstack.backend import Backend
+from gceshim.drivers.cloudstack.default_network import DESCRIPTION
 from gceshim.drivers.cloudstack.firewall.acls import AccessList
 from gceshim.drivers.cloudstack.firewall.addresses import AddressRules, egress_of, ingress_of
 from gceshim.drivers.cloudstack.firewall.authored import Authored
@@ -20,12 +22,21 @@ from gceshim.drivers.cloudstack.firewall.rounds import Ground, Rounds, Survey
 from gceshim.drivers.cloudstack.firewall.statements import Box, Inexpressible, Statement, statements_of
 from gceshim.drivers.cloudstack.firewall.terrain import Terrain, Terrains
 from gceshim.drivers.cloudstack.layout import Place
-from gceshim.drivers.cloudstack.rows import flag, tags, text
+from gceshim.drivers.cloudstack.rows import Row, flag, tags, text
 from gceshim.drivers.cloudstack.tags import decode
 from gceshim.drivers.cloudstack.undo import Undo
 from gceshim.model import Tenant
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A public address of an isolated network. `ephemeral`: gceshim took it, and gives it back with the machine."""
+
+    backend_id: str
+    network_id: str
+    ephemeral: bool
 
 
 class Force:
@@ -86,8 +97,7 @@ class Force:
                 AccessList(self._backend, tenant, vpc_id, statements or None) for vpc_id in terrain.vpc_ids
             ]
             for place in terrain.isolated:
-                wanted = await self._wanted_of_addresses(tenant, place, statements)
-                grounds.append(AddressRules(self._backend, tenant, network_id=place.backend_id, wanted=wanted))
+                grounds.append(await self._addresses(tenant, place, statements))
                 grounds.append(self._egress(tenant, place, statements))
             if terrain.grouped:
                 grounds.append(self._groups(tenant, terrain, statements))
@@ -95,23 +105,33 @@ class Force:
 
         return survey
 
+    async def is_needed(self, tenant: Tenant, terrains: Sequence[Terrain]) -> bool:
+        """Whether there is anything but groups to do for `around_machine`: rules there are, or implied ones to make."""
+        for terrain in terrains:
+            statements = await self.statements(tenant, terrain.network)
+            if statements:
+                return True
+            for place in terrain.isolated:
+                ground = self._egress(tenant, place, statements)
+                if is_ours(place) and ground.changes(await ground.read(), None, restore=False):
+                    return True
+        return False
+
     def around_machine(
-        self, tenant: Tenant, terrains: Sequence[Terrain], *, groups: Collection[str] = (), made: Collection[str] = ()
+        self, tenant: Tenant, look: Callable[[], Awaitable[Sequence[Terrain]]], *, groups: Collection[str] = ()
     ) -> Survey:
         """
-        What must be in place before a machine starts in these networks: all but the rules of addresses.
+        What must be in place before a machine starts in some networks: all but the rules of addresses.
 
-        :param groups: names of security groups that it is to be in. :param made: the ids of networks that were just
-            made, which get GCE's implied rules too.
+        :param look: tells the networks. :param groups: names of security groups that it is to be in.
         """
 
         async def survey() -> Sequence[Ground]:
             grounds: list[Ground] = []
-            for terrain in terrains:
+            for terrain in await look():
                 statements = await self.statements(tenant, terrain.network)
                 grounds += [AccessList(self._backend, tenant, item, statements or None) for item in terrain.vpc_ids]
-                for place in terrain.isolated:
-                    grounds.append(self._egress(tenant, place, statements, made=place.backend_id in made))
+                grounds += [self._egress(tenant, place, statements) for place in terrain.isolated]
                 if terrain.grouped:
                     grounds.append(self._groups(tenant, terrain, statements, needed=groups))
             return grounds
@@ -119,39 +139,40 @@ class Force:
         return survey
 
     def at_addresses(
-        self, tenant: Tenant, network: str, network_id: str, address_ids: Mapping[str, Collection[str] | None]
+        self, tenant: Tenant, network: str, addresses: Sequence[Address], network_tags: Collection[str] | None
     ) -> Survey:
         """
-        The rules of some public addresses of an isolated network.
+        The rules of some public addresses of isolated networks that are one network.
 
-        :param address_ids: the network tags of the machine that an address leads to; None: it leads to none.
+        :param network_tags: of the machine that they lead to; None: they lead to none.
         """
 
         async def survey() -> Sequence[Ground]:
             statements = await self.statements(tenant, network)
+            boxes = None if network_tags is None else _ingress(statements, network_tags)
             return [
                 AddressRules(
                     self._backend,
                     tenant,
-                    network_id=network_id,
-                    wanted={} if network_tags is None else {address_id: _ingress(statements, network_tags)},
-                    address_id=address_id,
+                    network_id=item.network_id,
+                    wanted={} if boxes is None else {item.backend_id: boxes},
+                    address_id=item.backend_id,
+                    whole=[item.backend_id] if item.ephemeral else (),
                 )
-                for address_id, network_tags in sorted(address_ids.items())
+                for item in addresses
             ]
 
         return survey
 
-    def _egress(
-        self, tenant: Tenant, place: Place, statements: Sequence[Statement], *, made: bool = False
-    ) -> AddressRules:
+    def _egress(self, tenant: Tenant, place: Place, statements: Sequence[Statement]) -> AddressRules:
         return AddressRules(
             self._backend,
             tenant,
             network_id=place.backend_id,
             wanted={place.backend_id: _egress(statements, egress_allowed=place.egress_allowed)},
             egress=True,
-            idle=not statements and not made,
+            idle=not statements and not is_ours(place),
+            whole=[place.backend_id] if is_ours(place) else (),
         )
 
     def _groups(
@@ -163,13 +184,12 @@ class Force:
             tenant,
             terrain.network,
             wanted=_expressed(lambda: group_rules(terrain.network, statements, inside=terrain.inside)),
-            needed=[*needed, *awaited],
+            needed=needed,
+            awaited=awaited,
         )
 
-    async def _wanted_of_addresses(
-        self, tenant: Tenant, place: Place, statements: Sequence[Statement]
-    ) -> dict[str, Sequence[Box]]:
-        """What may come in at each address of the network that leads to a machine."""
+    async def _addresses(self, tenant: Tenant, place: Place, statements: Sequence[Statement]) -> AddressRules:
+        """The rules of each address of the network that leads to a machine."""
         found, machines = await asyncio.gather(
             self._backend.every_owned(
                 tenant, "listPublicIpAddresses", "publicipaddress", associatednetworkid=place.backend_id
@@ -179,17 +199,29 @@ class Force:
             ),
         )
         network_tags = {text(row, "id"): tags_of_machine(row) for row in machines}
-        return {
+        wanted = {
             text(row, "id"): _ingress(statements, network_tags.get(text(row, "virtualmachineid"), ()))
             for row in found
             if flag(row, "isstaticnat")
         }
+        whole = [text(row, "id") for row in found if is_ephemeral(row)]
+        return AddressRules(self._backend, tenant, network_id=place.backend_id, wanted=wanted, whole=whole)
 
 
 def tags_of_machine(row: Mapping[str, Json]) -> list[str]:
     """The network tags of a virtual machine."""
     found = decode(tags(row))[1].get("tags")
     return [str(item) for item in found] if isinstance(found, list) else []
+
+
+def is_ephemeral(row: Row) -> bool:
+    """Whether gceshim took the public address for a machine."""
+    return bool(decode(tags(row))[1].get("ephemeral"))
+
+
+def is_ours(place: Place) -> bool:
+    """Whether gceshim made the network, so that it is to have GCE's implied rules from its start."""
+    return place.own and place.subnetwork.description == DESCRIPTION
 
 
 def _ingress(statements: Sequence[Statement], network_tags: Collection[str]) -> list[Box]:

@@ -190,7 +190,8 @@ class Groups(Ground):
     The security groups of one network.
 
     :param wanted: the groups that rules need, with their rules. :param needed: groups that must be there besides,
-        because a machine is about to be put in them. All other groups are removed when no machine is in them.
+        because a machine is about to be put in them. :param awaited: groups that other operations are about to put
+        machines in. All other groups are removed when no machine is in them.
     """
 
     def __init__(
@@ -201,6 +202,7 @@ class Groups(Ground):
         *,
         wanted: Mapping[str, Sequence[GroupRule]],
         needed: Collection[str] = (),
+        awaited: Collection[str] = (),
     ) -> None:
         self.name = f"groups {network}"
         self._backend = backend
@@ -208,6 +210,7 @@ class Groups(Ground):
         self._network = network
         self._wanted = wanted
         self._needed = needed
+        self._awaited = awaited
 
     async def read(self) -> Json:
         """By group name: `id`, `account`, number of `members`, and `rules` (id, rule)."""
@@ -231,10 +234,11 @@ class Groups(Ground):
         """First the groups, then their rules, and last the groups that nothing needs."""
         if restore:
             wanted = {name: [tuple(item) for _, item in group["rules"]] for name, group in (before or {}).items()}
-            keep = {*wanted, *(name for name, group in actual.items() if group["members"])}
+            keep = set(wanted)
         else:
             wanted = {name: list(items) for name, items in self._wanted.items()}
-            keep = {*wanted, *self._needed, *(name for name, group in actual.items() if group["members"])}
+            keep = {*wanted, *self._needed}
+        keep.update(name for name, group in actual.items() if group["members"] or name in self._awaited)
         missing = sorted(keep - actual.keys())
         if missing:
             return [

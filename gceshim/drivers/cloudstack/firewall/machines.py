@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple
 from typing import Any, Final
 
 from gceshim.drivers import errors
 from gceshim.drivers.base import Json, Steps
 from gceshim.drivers.cloudstack.backend import Backend
-from gceshim.drivers.cloudstack.firewall.force import Force
+from gceshim.drivers.cloudstack.firewall.force import Address, Force, is_ephemeral
 from gceshim.drivers.cloudstack.firewall.groups import group_name
 from gceshim.drivers.cloudstack.firewall.terrain import Terrain, terrain_of
 from gceshim.drivers.cloudstack.layout import Place
@@ -18,6 +20,8 @@ from gceshim.drivers.cloudstack.networks import Networks
 from gceshim.drivers.cloudstack.rows import Row, flag, rows, text
 from gceshim.drivers.cloudstack.undo import Undo
 from gceshim.model import Tenant
+
+log = logging.getLogger(__name__)
 
 _STOPPED: Final = "Stopped"
 
@@ -32,36 +36,28 @@ class MachineRules:
         self._force = force
 
     async def prepare(
-        self,
-        steps: Steps,
-        network_ids: Sequence[str],
-        network_tags: Sequence[str],
-        undo: Undo,
-        *,
-        made: Collection[str],
+        self, steps: Steps, network_ids: Sequence[str], network_tags: Sequence[str], undo: Undo
     ) -> dict[str, str]:
         """
         Put in place what rules ask for before a machine starts in these CloudStack networks.
 
-        :param made: those of the networks that were just made. :returns: the security groups that the machine is to
-            be in, ids by name; none of them in zones without.
+        :returns: the security groups that the machine is to be in, ids by name; none of them in zones without.
         """
         tenant = steps.tenant
         ids = set(network_ids)
 
         async def look() -> dict[str, Any]:
             terrains = await self._terrains(tenant, ids)
-            ruled = [bool(await self._force.statements(tenant, item.network)) for item in terrains]
-            return {"groups": names_of(terrains, network_tags), "needed": bool(made) or any(ruled)}
+            names = names_of(terrains, network_tags)
+            return {"groups": names, "needed": bool(names) or await self._force.is_needed(tenant, terrains)}
 
         found = await steps.run("firewall-look", look)
         names = found["groups"]
-        if not names and not found["needed"]:
+        if not found["needed"]:
             return {}
         async with self._force.alone(tenant):
             with self._force.awaiting(tenant, names):
-                terrains = await self._terrains(tenant, ids)
-                survey = self._force.around_machine(tenant, terrains, groups=names, made=made)
+                survey = self._force.around_machine(tenant, lambda: self._terrains(tenant, ids), groups=names)
                 await self._force.apply(steps, "firewall-", survey, undo)
                 groups: dict[str, str] = await steps.run("firewall-groups", lambda: self._group_ids(tenant, names))
         return groups
@@ -73,40 +69,51 @@ class MachineRules:
             yield
 
     async def open(
-        self, steps: Steps, addresses: Mapping[str, str], network_tags: Sequence[str], undo: Undo, prefix: str = ""
+        self, steps: Steps, addresses: Sequence[Address], network_tags: Sequence[str], undo: Undo, prefix: str = ""
     ) -> None:
-        """
-        Let in what rules allow at public addresses that lead to a machine.
-
-        :param addresses: the ids of the CloudStack networks that they are for, by the ids of the addresses.
-        """
+        """Let in what rules allow at public addresses that lead to a machine; those of VPCs are no matter of theirs."""
         await self._at_addresses(steps, f"{prefix}firewall-open-", addresses, network_tags, undo)
 
+    async def belongings(self, steps: Steps, vm_id: str, prefix: str = "") -> Json:
+        """What rules have made for a machine, and what does not go with it; for `leave`."""
+
+        async def look() -> Json:
+            row = await self._machines.by_id(steps.tenant, vm_id)
+            return await self._belongings(steps.tenant, row) if row is not None else {"addresses": [], "grouped": []}
+
+        return await steps.run(f"{prefix}firewall-belongings", look)
+
     async def leave(self, steps: Steps, left: Json, prefix: str = "") -> None:
-        """Take away what was for a machine that is gone. :param left: what `belongings` told while it was there."""
+        """
+        Take away what was for a machine that is gone; what cannot be is taken away with the next change of rules.
+
+        :param left: what `belongings` told while it was there.
+        """
         tenant = steps.tenant
-        if left["addresses"]:
-            held = await steps.run(f"{prefix}firewall-held", lambda: self._unused(tenant, left["addresses"]))
-            async with Undo() as undo:
-                await self._at_addresses(steps, f"{prefix}firewall-close-", held, None, undo)
-        if left["grouped"]:
-            async with self._force.alone(tenant), Undo() as undo:
-                terrains = await self._terrains(tenant, set(left["grouped"]))
-                survey = self._force.around_machine(tenant, terrains)
-                await self._force.apply(steps, f"{prefix}firewall-left-", survey, undo)
+        # An ephemeral address is given back, and its rules go with it.
+        held = [item for item in left["addresses"] if not item[-1]]
+        try:
+            if held:
+                unused = await steps.run(f"{prefix}firewall-held", lambda: self._unused(tenant, held))
+                async with Undo() as undo:
+                    await self._at_addresses(
+                        steps, f"{prefix}firewall-close-", [Address(*item) for item in unused], None, undo
+                    )
+            if left["grouped"]:
+                ids = set(left["grouped"])
+                async with self._force.alone(tenant), Undo() as undo:
+                    survey = self._force.around_machine(tenant, lambda: self._terrains(tenant, ids))
+                    await self._force.apply(steps, f"{prefix}firewall-left-", survey, undo)
+        except errors.DriverError as exc:
+            log.warning("firewall rules of a machine that is gone stay for now: %s (%s)", exc.message, exc.detail)
 
-    async def belongings(self, tenant: Tenant, row: Row) -> Json:
-        """
-        What rules may have made for a machine, for `leave`; JSON.
-
-        :param row: of `listVirtualMachines`, with its NICs.
-        """
+    async def _belongings(self, tenant: Tenant, row: Row) -> Json:
         ids = {text(nic, "networkid") for nic in rows(row, "nic")}
         terrains = await self._terrains(tenant, ids)
         isolated = {place.backend_id for item in terrains for place in item.isolated}
         grouped = sorted(place.backend_id for item in terrains for place in item.grouped)
-        addresses = await self._addresses_of(tenant, text(row, "id"), isolated) if isolated else {}
-        return {"addresses": addresses, "grouped": grouped}
+        addresses = await self._addresses_of(tenant, text(row, "id"), isolated) if isolated else []
+        return {"addresses": [list(astuple(item)) for item in addresses], "grouped": grouped}
 
     async def retag(self, steps: Steps, vm_id: str, network_tags: Sequence[str], undo: Undo, prefix: str = "") -> None:
         """
@@ -121,7 +128,7 @@ class MachineRules:
             row = await self._machines.by_id(tenant, vm_id)
             if row is None:
                 raise errors.NotFound("The instance is gone", kind="instance")
-            found = await self.belongings(tenant, row)
+            found = await self._belongings(tenant, row)
             terrains = await self._terrains(tenant, set(found["grouped"]))
             names = names_of(terrains, network_tags)
             present = await self._groups_of(tenant, vm_id) if found["grouped"] else {}
@@ -147,9 +154,9 @@ class MachineRules:
         tenant = steps.tenant
         names = found["names"]
         with self._force.awaiting(tenant, names):
+            ids = set(found["grouped"])
             async with self._force.alone(tenant):
-                terrains = await self._terrains(tenant, set(found["grouped"]))
-                survey = self._force.around_machine(tenant, terrains, groups=names)
+                survey = self._force.around_machine(tenant, lambda: self._terrains(tenant, ids), groups=names)
                 await self._force.apply(steps, f"{prefix}firewall-", survey, undo)
             groups = await steps.run(f"{prefix}firewall-groups", lambda: self._group_ids(tenant, names))
 
@@ -167,25 +174,20 @@ class MachineRules:
             undo.add(back, "security groups of the instance")
             await put(f"{prefix}firewall-move", [*groups.values(), *found["others"]])
         async with self._force.alone(tenant):
-            survey = self._force.around_machine(tenant, terrains)
+            survey = self._force.around_machine(tenant, lambda: self._terrains(tenant, ids))
             await self._force.apply(steps, f"{prefix}firewall-tidy-", survey, undo)
 
     async def _at_addresses(
-        self, steps: Steps, prefix: str, addresses: Mapping[str, str], network_tags: Sequence[str] | None, undo: Undo
+        self, steps: Steps, prefix: str, addresses: Sequence[Address], network_tags: Sequence[str] | None, undo: Undo
     ) -> None:
         tenant = steps.tenant
-        if not addresses:
-            return
-        by_network: dict[str, list[str]] = {}
-        for address_id, network_id in addresses.items():
-            by_network.setdefault(network_id, []).append(address_id)
-        for index, (network_id, ids) in enumerate(sorted(by_network.items())):
-            wanted = dict.fromkeys(ids, network_tags)
-            for terrain in await self._terrains(tenant, {network_id}):
-                if terrain.isolated:
-                    async with self._force.alone(tenant):
-                        survey = self._force.at_addresses(tenant, terrain.network, network_id, wanted)
-                        await self._force.apply(steps, f"{prefix}{index}-" if index else prefix, survey, undo)
+        for terrain in await self._terrains(tenant, {item.network_id for item in addresses}):
+            here = [place.backend_id for place in terrain.isolated]
+            mine = [item for item in addresses if item.network_id in here]
+            if mine:
+                async with self._force.alone(tenant):
+                    survey = self._force.at_addresses(tenant, terrain.network, mine, network_tags)
+                    await self._force.apply(steps, f"{prefix}{terrain.network}-", survey, undo)
 
     async def _terrains(self, tenant: Tenant, network_ids: set[str]) -> list[Terrain]:
         """The terrains of just these CloudStack networks, by network."""
@@ -208,27 +210,29 @@ class MachineRules:
         reply = await self._backend.owned(tenant, "listSecurityGroups", virtualmachineid=vm_id)
         return {text(row, "name"): text(row, "id") for row in rows(reply, "securitygroup")}
 
-    async def _addresses_of(self, tenant: Tenant, vm_id: str, network_ids: set[str]) -> dict[str, str]:
-        """The public addresses that lead to a machine, each with its network's id."""
-        found = {}
-        for network_id in sorted(network_ids):
-            for row in await self._backend.every_owned(
-                tenant, "listPublicIpAddresses", "publicipaddress", associatednetworkid=network_id, isstaticnat=True
-            ):
-                if flag(row, "isstaticnat") and text(row, "virtualmachineid") == vm_id:
-                    found[text(row, "id")] = network_id
-        return found
+    async def _addresses_of(self, tenant: Tenant, vm_id: str, network_ids: set[str]) -> list[Address]:
+        """The public addresses that lead to a machine."""
+        return [
+            Address(text(row, "id"), network_id, is_ephemeral(row))
+            for network_id in sorted(network_ids)
+            for row in await self._held(tenant, network_id)
+            if flag(row, "isstaticnat") and text(row, "virtualmachineid") == vm_id
+        ]
 
-    async def _unused(self, tenant: Tenant, addresses: Mapping[str, str]) -> dict[str, str]:
+    async def _unused(self, tenant: Tenant, addresses: Sequence[Json]) -> Json:
         """Those of the addresses that are still held, and lead nowhere."""
-        found = {}
-        for network_id in sorted(set(addresses.values())):
-            for row in await self._backend.every_owned(
-                tenant, "listPublicIpAddresses", "publicipaddress", associatednetworkid=network_id
-            ):
-                if text(row, "id") in addresses and not flag(row, "isstaticnat"):
-                    found[text(row, "id")] = network_id
-        return found
+        unused = {
+            text(row, "id")
+            for network_id in {item[1] for item in addresses}
+            for row in await self._held(tenant, network_id)
+            if not flag(row, "isstaticnat")
+        }
+        return [item for item in addresses if item[0] in unused]
+
+    async def _held(self, tenant: Tenant, network_id: str) -> list[Row]:
+        return await self._backend.every_owned(
+            tenant, "listPublicIpAddresses", "publicipaddress", associatednetworkid=network_id
+        )
 
 
 def names_of(terrains: Sequence[Terrain], network_tags: Sequence[str]) -> list[str]:
