@@ -189,6 +189,23 @@ class Engine:
             return await self._wait(accepted, wait_seconds)
         return accepted
 
+    async def begun(
+        self, owner: str, request_id: str, request_digest: str, *, wait_seconds: float = 0.0
+    ) -> Operation | None:
+        """
+        The operation that was begun for a request id; None for a new id. To be asked before anything is checked that
+        the operation itself has changed: the name of what it made is no longer free.
+
+        :param wait_seconds: as for `begin`. :raises RequestIdReused: it was for a request of another digest.
+        """
+        record = await self._store.operations.find_request(owner, request_id)
+        if record is None:
+            return None
+        operation = _same_request(from_record(record), request_digest)
+        if wait_seconds > 0 and not operation.done:
+            return await self._wait(operation, wait_seconds)
+        return operation
+
     async def get(self, owner: str, scope_kind: str, scope: str, name_or_id: str) -> Operation:
         """
         The owner's operation in this scope, by name or numeric id.
@@ -275,10 +292,7 @@ class Engine:
                 record = await self._store.operations.find_request(operation.owner, operation.client_request_id)
             if record is None:
                 raise
-            earlier = from_record(record)
-            if earlier.request_digest != operation.request_digest:
-                raise RequestIdReused("The request id was used before, for a different request.") from None
-            return earlier
+            return _same_request(from_record(record), operation.request_digest)
         self._start(operation, tenant)
         return operation
 
@@ -379,6 +393,12 @@ class Engine:
                     LOG.exception("operations: internal error")
 
         return asyncio.get_running_loop().create_task(repeat(), name=f"operations {work.__name__}")
+
+
+def _same_request(earlier: Operation, digest: str) -> Operation:
+    if earlier.request_digest != digest:
+        raise RequestIdReused("The request id was used before, for a different request.") from None
+    return earlier
 
 
 def _interrupt(running: _Running) -> None:

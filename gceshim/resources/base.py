@@ -162,7 +162,6 @@ class Collection:
         :param run: one of the collection's workflows.
         :param target: path of what is changed within the project; what is created, for an insert.
         """
-        linger = self._linger_seconds if call.wire.wait_seconds is None else call.wire.wait_seconds
         operation = await self.engine.begin(
             call.tenant,
             f"{self.collection}.{run.__name__}",
@@ -177,7 +176,7 @@ class Collection:
             request_digest=_digest(call),
             group_id=group_id,
             warnings=self._warnings(call),
-            wait_seconds=linger,
+            wait_seconds=self._linger(call),
         )
         return self.show_operation(call, operation)
 
@@ -197,7 +196,7 @@ class Collection:
         try:
             call = await self._enter(wire)
             self._refuse(call)
-            return await function(call)
+            return await self._repeated(call) or await function(call)
         except DriverError as exc:
             raise resource_errors.translate(exc, call, self.fields) from exc
         except OperationNotFound as exc:
@@ -230,6 +229,24 @@ class Collection:
         for pattern, why in self.refused.items():
             for path, value in values(call.body, pattern):
                 raise errors.Invalid(errors.invalid_value(f"resource.{path}", value, why))
+
+    async def _repeated(self, call: Call) -> Body | None:
+        """
+        The operation that the same request began when it was sent before, by its `requestId`.
+
+        Source: "requestId" of GCE's mutations: a client that lost the answer asks again, and the machine that it
+        asked for is there by then, or the one to delete is gone.
+        """
+        request_id = call.params.get("requestId", "")
+        if not request_id:
+            return None
+        operation = await self.engine.begun(
+            call.tenant.owner, request_id, _digest(call), wait_seconds=self._linger(call)
+        )
+        return None if operation is None else self.show_operation(call, operation)
+
+    def _linger(self, call: Call) -> float:
+        return self._linger_seconds if call.wire.wait_seconds is None else call.wire.wait_seconds
 
     def _warnings(self, call: Call) -> list[OperationWarning]:
         return [
