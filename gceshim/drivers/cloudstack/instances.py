@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gceshim.drivers import base, errors
@@ -19,6 +19,7 @@ from gceshim.drivers.cloudstack.networks import Networks
 from gceshim.drivers.cloudstack.plan import Plan, Planner
 from gceshim.drivers.cloudstack.rows import Row, text
 from gceshim.drivers.cloudstack.vms import Surroundings, by_machine, instance_of, is_protected, network_ids
+from gceshim.drivers.cloudstack.volumes import Volumes, is_boot
 from gceshim.model import Instance, InstanceRef, InstanceSpec, Page, Tenant, Zone
 
 
@@ -46,6 +47,7 @@ class Instances(base.Instances):
         catalog: Catalog,
         networks: Networks,
         machines: Machines,
+        volumes: Volumes,
         planner: Planner,
         deployer: Deployer,
     ) -> None:
@@ -54,6 +56,7 @@ class Instances(base.Instances):
         self._catalog = catalog
         self._networks = networks
         self._machines = machines
+        self._volumes = volumes
         self._planner = planner
         self._deployer = deployer
 
@@ -63,7 +66,7 @@ class Instances(base.Instances):
         row = await self._machines.by_name(tenant, where, name)
         if row is None:
             raise _no_instance(name, where.name)
-        volumes = await self._backend.every_owned(tenant, "listVolumes", "volume", virtualmachineid=text(row, "id"))
+        volumes = await self._volumes.of_machine(tenant, text(row, "id"))
         if name.isdigit():
             name = (await self._machines.names(tenant, [row]))[text(row, "id")]
         return (await self._instances(tenant, [(row, name)], volumes))[0]
@@ -77,16 +80,16 @@ class Instances(base.Instances):
             named = await self._named(tenant, where, name)
             start = (page - 1) * page_size
             chosen, more = named[start : start + page_size], len(named) > start + page_size
-            volumes = await self._data_volumes(tenant, where) if chosen else []
+            volumes = await self._volumes.data(tenant, where) if chosen else []
         else:
             (found, more), volumes = await asyncio.gather(
                 self._machines.page(tenant, where, page=page, page_size=page_size),
-                self._data_volumes(tenant, where),
+                self._volumes.data(tenant, where),
             )
             simple = await self._networks.simple_zones(tenant, {text(row, "zoneid") for row in found})
             names = await self._machines.names(tenant, found, whole=page == 1 and not more, simple=simple)
             chosen = [(row, names[text(row, "id")]) for row in found]
-        return Page(await self._instances(tenant, chosen, volumes), more=more)
+        return Page(await self._instances(tenant, chosen, volumes, whole=True), more=more)
 
     async def check(self, tenant: Tenant, spec: InstanceSpec) -> None:
         """Plan it, and look whether the name is free. Source: the lists of `plan`, `listVirtualMachines`."""
@@ -105,7 +108,7 @@ class Instances(base.Instances):
         row = await self._machines.by_id(tenant, vm_id)
         if row is None:
             raise errors.Failed(f"Instance {spec.name!r} was removed while it was made", kind="instance")
-        volumes = await self._backend.every_owned(tenant, "listVolumes", "volume", virtualmachineid=vm_id)
+        volumes = await self._volumes.of_machine(tenant, vm_id)
         return (await self._instances(tenant, [(row, spec.name)], volumes))[0]
 
     async def delete(self, steps: Steps, instance: InstanceRef) -> None:
@@ -202,17 +205,24 @@ class Instances(base.Instances):
         row = await self._machines.by_name(tenant, where, name)
         return [(row, name)] if row is not None else []
 
-    async def _data_volumes(self, tenant: Tenant, where: Zone | None) -> Sequence[Row]:
-        return await self._backend.every_owned(
-            tenant, "listVolumes", "volume", type="DATADISK", zoneid=where.backend_id if where else None
-        )
-
     async def _instances(
-        self, tenant: Tenant, found: Sequence[tuple[Row, str]], volumes: Sequence[Row]
+        self, tenant: Tenant, found: Sequence[tuple[Row, str]], volumes: Sequence[Row], *, whole: bool = False
     ) -> Sequence[Instance]:
+        """
+        The rows as instances.
+
+        :param volumes: of these machines. :param whole: all data volumes of their zones are among them.
+        """
         if not found:
             return []
-        around = await self._around(tenant, [row for row, _ in found])
+        ids = {text(row, "id") for row, _ in found}
+        attached = [row for row in volumes if text(row, "virtualmachineid") in ids and not is_boot(row)]
+        around, disk_names, boot_names = await asyncio.gather(
+            self._around(tenant, [row for row, _ in found]),
+            self._volumes.names(tenant, attached),
+            self._volumes.boot_names(tenant, found, volumes, whole=whole),
+        )
+        around = replace(around, disk_names=disk_names, boot_names=boot_names)
         volumes_of = by_machine(volumes)
 
         def convert(pair: tuple[Row, str]) -> Instance:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from gceshim.drivers.cloudstack.attached import attached_disks, devices
 from gceshim.drivers.cloudstack.catalog import Offering, name_of
 from gceshim.drivers.cloudstack.layout import Layout
 from gceshim.drivers.cloudstack.names import slug
 from gceshim.drivers.cloudstack.predefined import custom_name
 from gceshim.drivers.cloudstack.rows import Row, flag, number, rows, tags, text, time
 from gceshim.drivers.cloudstack.tags import decode
-from gceshim.model import AttachedDisk, ExternalAccess, Instance, InstanceState, NetworkInterface, Zone, stable_id
+from gceshim.model import ExternalAccess, Instance, InstanceState, NetworkInterface, Zone, stable_id
 
 log = logging.getLogger(__name__)
 
 #: The key among a machine's details that names the operation which made it.
 OPERATION_DETAIL: Final = "gceoperation"
-BOOT_DEVICE: Final = "persistent-disk-0"
 
 STATES: Final[Mapping[str, InstanceState]] = {
     "Starting": InstanceState.STARTING,
@@ -38,12 +38,19 @@ STATES: Final[Mapping[str, InstanceState]] = {
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a machine's row refers to by id."""
+    """
+    What a machine's row refers to by id.
+
+    `disk_names`: the names of data disks. `boot_names`: those of boot disks that have not their machine's, by the
+    machine's id.
+    """
 
     zones: Mapping[str, Zone]
     offerings: Mapping[str, Sequence[Offering]]
     aliases: Mapping[str, str]
     layout: Layout
+    disk_names: Mapping[str, str] = field(default_factory=dict)
+    boot_names: Mapping[str, str] = field(default_factory=dict)
 
 
 def instance_of(row: Row, name: str, volumes: Sequence[Row], around: Surroundings) -> Instance:
@@ -75,7 +82,11 @@ def instance_of(row: Row, name: str, volumes: Sequence[Row], around: Surrounding
         network_tags=tuple(str(item) for item in network_tags) if isinstance(network_tags, list) else (),
         metadata={key: str(value) for key, value in metadata.items()} if isinstance(metadata, dict) else {},
         interfaces=tuple(_interfaces(row, reserved, around)),
-        disks=tuple(_disks(row, name, _text(reserved, "boot-device"), volumes)),
+        disks=attached_disks(
+            devices(backend_id, made_by(row), reserved, volumes),
+            around.boot_names.get(backend_id, name),
+            around.disk_names,
+        ),
         deletion_protection=_protected(row, reserved),
         kept=kept if isinstance(kept, dict) else {},
     )
@@ -172,27 +183,6 @@ def _interfaces(row: Row, reserved: Row, around: Surroundings) -> list[NetworkIn
             )
         )
     return found
-
-
-def _disks(row: Row, name: str, boot_device: str, volumes: Sequence[Row]) -> list[AttachedDisk]:
-    mine = [volume for volume in volumes if text(volume, "virtualmachineid") == text(row, "id")]
-    root = next((volume for volume in mine if text(volume, "type") == "ROOT"), None)
-    size_bytes = number(root, "size") if root else None
-    disks = [AttachedDisk(name, boot_device or BOOT_DEVICE, 0, boot=True, auto_delete=True, size_bytes=size_bytes)]
-    data = [volume for volume in mine if text(volume, "type") == "DATADISK"]
-    for index, volume in enumerate(sorted(data, key=lambda item: number(item, "deviceid") or 0), start=1):
-        kept = decode(tags(volume))[1]
-        disks.append(
-            AttachedDisk(
-                name=slug(text(volume, "name")),
-                device_name=_text(kept, "device-name") or f"persistent-disk-{index}",
-                index=index,
-                boot=False,
-                auto_delete=kept.get("auto-delete") is True,
-                size_bytes=number(volume, "size"),
-            )
-        )
-    return disks
 
 
 def _details(row: Row) -> Row:

@@ -158,21 +158,32 @@ class Volumes:
             names.update(await self._machines.names_by_id(tenant, zone_id, own, simple=simple))
         return names
 
-    async def boot_name(self, tenant: Tenant, vm: Row, name: str, *, known: Sequence[Row] | None = None) -> str:
+    async def boot_names(
+        self, tenant: Tenant, found: Sequence[tuple[Row, str]], volumes: Sequence[Row], *, whole: bool
+    ) -> dict[str, str]:
         """
-        The name of the boot disk of a machine, which is the machine's own unless a data disk has it.
+        The names of those boot disks that have not their machine's, because a data disk has it, by the machine's id.
 
-        :param name: the machine's, as it is shown. :param known: all data volumes of its zone, if they are known.
+        :param found: machines, and their names as they are shown. :param volumes: rows that were read anyhow.
+        :param whole: all data volumes of the machines' zones are among them; else they are read, once in a short time.
         """
-        if made_by(vm):
-            return name  # no disk had it then, and none could take it since
-        zone_id = text(vm, "zoneid")
-        claimed = claims(known, zone_id) if known is not None else await self._claimed(tenant, zone_id)
-        order = _BOOT if text(vm, "name") == name else _SLUGGED_BOOT
-        if claimed.get(name, order) >= order:
-            return name
-        root = next((row for row in await self.of_machine(tenant, text(vm, "id")) if is_boot(row)), None)
-        return suffixed(name, text(root, "id")) if root else name
+        names: dict[str, str] = {}
+        by_zone: dict[str, Mapping[str, int]] = {}
+        for vm, name in found:
+            if made_by(vm):
+                continue  # no disk had the name then, and none could take it since
+            zone_id = text(vm, "zoneid")
+            if zone_id not in by_zone:
+                by_zone[zone_id] = claims(volumes, zone_id) if whole else await self._claimed(tenant, zone_id)
+            order = _BOOT if text(vm, "name") == name else _SLUGGED_BOOT
+            if by_zone[zone_id].get(name, order) < order:
+                root = await self._root(tenant, text(vm, "id"), volumes)
+                names[text(vm, "id")] = suffixed(name, text(root, "id")) if root else name
+        return names
+
+    async def _root(self, tenant: Tenant, vm_id: str, known: Sequence[Row]) -> Row | None:
+        known = [row for row in known if text(row, "virtualmachineid") == vm_id and is_boot(row)]
+        return next(iter(known or [row for row in await self.of_machine(tenant, vm_id) if is_boot(row)]), None)
 
     async def _exact(self, tenant: Tenant, zone: Zone, name: str) -> Row | None:
         same = await self.named(tenant, zone.backend_id, name)

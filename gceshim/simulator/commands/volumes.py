@@ -185,6 +185,8 @@ def _device(call: Call, vm: model.Vm, wanted: int | None) -> int:
         return free
     if wanted in taken or not 0 <= wanted < MAX_DEVICES:
         raise errors.invalid(f"deviceId {wanted} is used by vm {vm.uuid}")
+    if wanted == 0 and vm.state != "Stopped":
+        raise errors.invalid(f"Please specify a VM that is stopped to attach its root volume: {vm.uuid} is {vm.state}")
     return wanted
 
 
@@ -192,6 +194,8 @@ def _attach(call: Call, volume: model.Volume, vm: model.Vm, device: int | None) 
     _check_attachable(call, volume, vm, device)
     volume.device = _device(call, vm, device)
     volume.vm, volume.attached, volume.state = vm, now(), "Ready"
+    if volume.device == 0:
+        volume.kind = "ROOT"
 
 
 @command("detachVolume", Provenance.RECORDED, subject=model.Volume, java="volume.DetachVolumeCmd", instance="Volume", event="VOLUME.DETACH")  # fmt: skip  # noqa: E501
@@ -207,7 +211,8 @@ async def detach_volume(call: Call) -> Row:
             f"Please specify a VM that is stopped to detach its root volume: {vm.uuid} is in state {vm.state}"
         )
     await call.work()
-    volume.vm = volume.device = volume.attached = None
+    # What was a root disk is a data disk from now on (VolumeDaoImpl.detachVolume).
+    volume.vm, volume.device, volume.attached, volume.kind = None, None, None, "DATADISK"
     return volume_row(call, volume)
 
 
