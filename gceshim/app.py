@@ -30,6 +30,7 @@ from gceshim.model import Tenant
 from gceshim.operations.engine import Engine
 from gceshim.operations.settings import OperationsSettings
 from gceshim.protocol.call import Authenticator
+from gceshim.protocol.discovery import RESOURCE_MANAGER
 from gceshim.protocol.handler import handlers
 from gceshim.protocol.kinds import Kinds
 from gceshim.protocol.service import Service, ServiceOptions
@@ -84,6 +85,7 @@ class Shim:
             method_table(services),
             authenticator or BearerAuthenticator(self.tokens, self.vault),
             options,
+            neighbours=[document(RESOURCE_MANAGER)],
         )
 
     async def open(self) -> None:

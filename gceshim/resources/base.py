@@ -22,7 +22,7 @@ from gceshim.operations.errors import OperationNotFound, OperationRunning, Reque
 from gceshim.operations.record import Operation, OperationWarning
 from gceshim.protocol import errors, paging
 from gceshim.protocol.call import Call as WireCall
-from gceshim.protocol.discovery import Document
+from gceshim.protocol.discovery import COMPUTE, Document
 from gceshim.protocol.kinds import Kinds
 from gceshim.resources import errors as resource_errors
 from gceshim.resources.bodies import values
@@ -43,10 +43,14 @@ _WORKFLOW: Final = "gce_workflow"
 _NOBODY: Final = Tenant(subject="", credentials=Credentials("", ""), project="", owner="")
 
 
+def document(api: str = COMPUTE) -> Document:
+    """The discovery document of an API, read once for the process."""
+    return _document(api)
+
+
 @functools.cache
-def document() -> Document:
-    """The discovery document, read once for the process."""
-    return Document()
+def _document(api: str) -> Document:
+    return Document(api)
 
 
 def method(function: F) -> F:
@@ -77,8 +81,9 @@ class Collection:
     """
     One collection of the API.
 
-    Class keywords: `name` of the collection in the document; `scope` of what it holds ("zone", "region", "global", or
-    "" for projects, zones and regions themselves); `needs`, the driver capabilities without which it is not there.
+    Class keywords: `name` of the collection in the document of the `api`; `scope` of what it holds ("zone", "region",
+    "global", or "" for projects, zones and regions themselves); `needs`, the driver capabilities without which it is
+    not there.
 
     `refused`: fields of a body that get a 400; `overridden`: fields that are accepted with a warning in the
     operation. Both as `disks[].interface`, relative to the body, and only when they hold something. `fields`: which
@@ -93,10 +98,10 @@ class Collection:
     overridden: ClassVar[Mapping[str, str]] = {}
     fields: ClassVar[Mapping[str, str]] = {}
 
-    def __init_subclass__(cls, *, name: str, scope: str, needs: Sequence[str] = ()) -> None:
+    def __init_subclass__(cls, *, name: str, scope: str, needs: Sequence[str] = (), api: str = COMPUTE) -> None:
         cls.collection, cls.scope, cls.needs = name, scope, tuple(needs)
         marked = {key: getattr(value, _METHOD, None) for key, value in vars(cls).items()}
-        cls.methods = {document().method(f"compute.{name}.{gce}").id: key for key, gce in marked.items() if gce}
+        cls.methods = {document(api).method(f"{api}.{name}.{gce}").id: key for key, gce in marked.items() if gce}
 
     def __init__(self, services: Services) -> None:
         self.driver = services.driver

@@ -40,11 +40,12 @@ def granted(call: Call, collection: str) -> Body:
     Source: GCE's permissions are named as its methods are, `compute.instances.setLabels`.
     """
     prefix = f"compute.{collection}."
-    held = [name for name in call.body.get("permissions", ()) if name.startswith(prefix) and _is_method(name)]
+    held = [name for name in call.body.get("permissions", ()) if name.startswith(prefix) and is_method(name)]
     return {"permissions": held} if held else {}
 
 
-def _is_method(name: str) -> bool:
+def is_method(name: str) -> bool:
+    """Whether a permission is named as a method of Compute Engine is."""
     try:
         document().method(name)
     except DiscoveryError:

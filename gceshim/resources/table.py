@@ -14,6 +14,7 @@ from gceshim.resources.networks import Networks
 from gceshim.resources.operations import GlobalOperations, RegionOperations, ZoneOperations
 from gceshim.resources.projects import Projects
 from gceshim.resources.regions import Regions
+from gceshim.resources.resource_manager_projects import ResourceManagerProjects
 from gceshim.resources.subnetworks import Subnetworks
 from gceshim.resources.zones import Zones
 
@@ -32,12 +33,15 @@ COLLECTIONS: Final[tuple[type[Collection], ...]] = (
     Zones,
 )
 
+#: Of other APIs, which the clients of Compute Engine call at the same endpoint.
+NEIGHBOURS: Final[tuple[type[Collection], ...]] = (ResourceManagerProjects,)
+
 
 def method_table(services: Services) -> Mapping[str, Callable[[Call], Awaitable[Body | None]]]:
     """Method id to coroutine, for the collections whose needs the driver meets; workflows are registered on the way."""
     capabilities = services.driver.capabilities()
     table: dict[str, Callable[[Call], Awaitable[Body | None]]] = {}
-    for collection in COLLECTIONS:
+    for collection in (*COLLECTIONS, *NEIGHBOURS):
         if capabilities.issuperset(collection.needs):
             table.update(collection(services).table())
     return table

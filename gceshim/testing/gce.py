@@ -42,12 +42,13 @@ class Gce:
 
     :param url: scheme, host and port (and prefix, for an embedded server), without a slash at the end.
     :param token: bearer token; "" sends none.
+    :param documents: of the APIs whose methods are called.
     """
 
-    def __init__(self, url: str, token: str, document: Document) -> None:
+    def __init__(self, url: str, token: str, *documents: Document) -> None:
         self.url = url
         self.token = token
-        self._document = document
+        self._documents = {document.name: document for document in documents}
         self._client = AsyncHTTPClient(force_instance=True, max_clients=200)
 
     def close(self) -> None:
@@ -56,15 +57,17 @@ class Gce:
 
     def as_token(self, token: str) -> Gce:
         """The same server with another token."""
-        return Gce(self.url, token, self._document)
+        return Gce(self.url, token, *self._documents.values())
 
     async def answer(
         self, method_id: str, *, body: Any = None, headers: Mapping[str, str] | None = None, **parameters: Any
     ) -> Answer:
         """Call a method and return the checked answer, whatever its status."""
-        method = self._document.method(method_id)
-        answer = await self.send(method.http_method, self._path(method, parameters), body=body, headers=headers)
-        self._check(method, answer)
+        document = self._documents[method_id.partition(".")[0]]
+        method = document.method(method_id)
+        path = f"/{document.service_path}{_path(method, parameters)}"
+        answer = await self.send(method.http_method, path, body=body, headers=headers)
+        _check(document, method, answer)
         return answer
 
     async def call(self, method_id: str, **arguments: Any) -> Body:
@@ -121,19 +124,23 @@ class Gce:
             raise UnexpectedAnswer(f"{verb} {path}: {answer.status}: {problems}")
         return answer
 
-    def _path(self, method: Method, parameters: Mapping[str, Any]) -> str:
-        values = dict(parameters)
-        path = method.path
-        for capture in method.captures:
-            path = path.replace(f"{{{capture.name}}}", quote(str(values.pop(capture.name)), safe=""))
-        query = urlencode([(name, _text(value)) for name, value in values.items()], doseq=True)
-        return f"/compute/v1/{path}" + (f"?{query}" if query else "")
 
-    def _check(self, method: Method, answer: Answer) -> None:
-        if answer.status >= 400 or method.response is None or answer.status == 204:
-            return
-        if problems := validate_response(self._document, method.response, answer.body):
-            raise UnexpectedAnswer(f"{method.id}: not as the document says: {problems}")
+def _path(method: Method, parameters: Mapping[str, Any]) -> str:
+    values = dict(parameters)
+    path = method.path
+    for capture in method.captures:
+        value = str(values.pop(capture.name))
+        path = path.replace(f"{{{capture.name}}}", quote(value, safe=""))
+        path = path.replace(f"{{+{capture.name}}}", quote(value, safe="/"))
+    query = urlencode([(name, _text(value)) for name, value in values.items()], doseq=True)
+    return path + (f"?{query}" if query else "")
+
+
+def _check(document: Document, method: Method, answer: Answer) -> None:
+    if answer.status >= 400 or method.response is None or answer.status == 204:
+        return
+    if problems := validate_response(document, method.response, answer.body):
+        raise UnexpectedAnswer(f"{method.id}: not as the document says: {problems}")
 
 
 def _text(value: Any) -> Any:

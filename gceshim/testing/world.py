@@ -13,7 +13,8 @@ from tornado.testing import bind_unused_port
 from gceshim.app import Shim
 from gceshim.drivers.base import Driver
 from gceshim.model import Credentials
-from gceshim.protocol.discovery import Document
+from gceshim.protocol.discovery import RESOURCE_MANAGER, Document
+from gceshim.resources.base import document
 from gceshim.settings import Settings
 from gceshim.simulator import Simulator, SimulatorSettings
 from gceshim.testing.gce import Gce
@@ -89,6 +90,6 @@ class World:
 
     def anonymous(self, token: str = "") -> Gce:
         """A client with any token, or none."""
-        client = Gce(self.url, token, self._document)
+        client = Gce(self.url, token, self._document, document(RESOURCE_MANAGER))
         self._clients.append(client)
         return client
