@@ -187,6 +187,7 @@ def to_gce(call: Call, disk: Disk) -> Body:
         "sizeGb": gib(disk.size_bytes),
         "type": call.url("zones", disk.zone, "diskTypes", disk.type) if disk.type else None,
         "creationTimestamp": timestamp(disk.created),
+        "lastAttachTimestamp": timestamp(disk.attached),
         "labels": dict(disk.labels) or None,
         "labelFingerprint": fingerprint(dict(disk.labels)),
         "users": [call.url("zones", disk.zone, "instances", user) for user in disk.users] or None,
