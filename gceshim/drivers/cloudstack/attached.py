@@ -65,7 +65,7 @@ def devices(vm_id: str, operation: str, reserved: Mapping[str, Any], volumes: Se
 
 
 def free_name(taken: set[str], index: int) -> str:
-    """The device name for a disk that was given none: GCE's, with the first number from `index` on that is free."""
+    """The device name for a disk that was given none: GCE's, with the first free number from `index` on."""
     while f"persistent-disk-{index}" in taken:
         index += 1
     return f"persistent-disk-{index}"

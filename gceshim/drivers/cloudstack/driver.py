@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from gceshim.drivers import base
+from gceshim.drivers.cloudstack.attachments import Attachments
 from gceshim.drivers.cloudstack.backend import Backend
 from gceshim.drivers.cloudstack.catalog import Catalog
 from gceshim.drivers.cloudstack.default_network import DefaultNetwork
@@ -23,6 +24,7 @@ from gceshim.drivers.cloudstack.images import Images
 from gceshim.drivers.cloudstack.instances import Instances
 from gceshim.drivers.cloudstack.jobs import Jobs
 from gceshim.drivers.cloudstack.locations import Locations
+from gceshim.drivers.cloudstack.machine_disks import MachineDisks
 from gceshim.drivers.cloudstack.machines import Machines
 from gceshim.drivers.cloudstack.networks import Networks
 from gceshim.drivers.cloudstack.new_disks import NewDisks
@@ -64,6 +66,10 @@ class CloudStackDriver(base.Driver):
             images=images,
             volumes=volumes,
             new_disks=new_disks,
+        )
+        machine_disks = MachineDisks(self.backend, machines, volumes)
+        self.attachments = Attachments(
+            locations=locations, machines=machines, volumes=volumes, machine_disks=machine_disks
         )
         planner = Planner(self.backend, locations, catalog, images, networks)
         default_network = DefaultNetwork(self.backend, locations, networks)
