@@ -59,7 +59,7 @@ class Engine:
     Runs, resumes and reports operations.
 
     :param tenants: gives the tenant for a subject and a project, with the stored credentials of the subject.
-    :param explain: puts a driver's error into the words of the API.
+    :param explain: puts a driver's error, of an operation, into the words of the API.
     :param now: the time, aware, in UTC.
     """
 
@@ -68,7 +68,7 @@ class Engine:
         store: Store,
         jobs: Jobs,
         tenants: Callable[[str, str], Awaitable[Tenant]],
-        explain: Callable[[DriverError], Failure],
+        explain: Callable[[DriverError, Operation], Failure],
         settings: OperationsSettings,
         *,
         now: Callable[[], datetime] = utc_now,
@@ -336,7 +336,7 @@ class Engine:
                 result = await self._workflows.run(operation.workflow, journal, operation.arguments)
             except DriverError as exc:
                 LOG.info("operation %s: failed: %s (%s)", operation.name, exc.message, exc.detail)
-                failure = self._explain(exc)
+                failure = self._explain(exc, operation)
         except (Stopped, StoreError):
             raise
         except Exception:  # the edge of an operation

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gceshim.drivers import errors as driver_errors
-from gceshim.operations.record import Failure
+from gceshim.operations.record import Failure, Operation
 from gceshim.protocol import errors
 from gceshim.protocol.errors import ApiError
 from gceshim.resources.call import Call
@@ -46,6 +46,8 @@ COLLECTIONS: Final[Mapping[str, str]] = {
     "disk_type": "diskTypes",
     "firewall": "firewalls",
 }
+_ZONAL: Final = frozenset({"instance", "disk", "disk_type", "machine_type"})
+_GLOBAL: Final = frozenset({"network", "firewall"})
 SINGULAR: Final[Mapping[str, str]] = {
     "machine_type": "machineType",
     "image_family": "image family",
@@ -68,15 +70,29 @@ def translate(exc: driver_errors.DriverError, call: Call, fields: Mapping[str, s
     return _plain(exc)
 
 
-def explain(exc: driver_errors.DriverError) -> Failure:
-    """What a failed operation says of a driver's error."""
+def explain(exc: driver_errors.DriverError, operation: Operation) -> Failure:
+    """What a failed operation says of a driver's error: in GCE's sentence where it has one and the object is known."""
     error = _plain(exc)
+    place = _place_in(operation, exc.kind)
+    if place and exc.name:
+        path = "/".join(("projects", operation.project, *place, COLLECTIONS[exc.kind], exc.name))
+        if isinstance(exc, driver_errors.AlreadyExists):
+            error = errors.already_exists(path)
+        elif isinstance(exc, driver_errors.NotFound):
+            error = errors.not_found(path)
     return Failure(error.code, error.message, error.status, error.message)
 
 
 def _plain(exc: driver_errors.DriverError) -> ApiError:
     cls = next(FROM_DRIVER[kind] for kind in type(exc).__mro__ if kind in FROM_DRIVER)
     return cls(exc.message, detail=exc.detail)
+
+
+def _place_in(operation: Operation, kind: str) -> tuple[str, ...]:
+    """Where in the operation's project objects of a kind are; () where the operation does not tell."""
+    if kind in _GLOBAL:
+        return ("global",)
+    return ("zones", operation.scope) if kind in _ZONAL and operation.scope_kind == "zone" else ()
 
 
 def _not_found(exc: driver_errors.NotFound, call: Call) -> ApiError:

@@ -275,7 +275,7 @@ class Backend(Jobs):
             await steps.run(name, action, find=find)
 
 
-def explain(error: errors.DriverError) -> Failure:
+def explain(error: errors.DriverError, operation: Operation) -> Failure:
     return Failure(type(error).__name__.upper(), error.message, 403, f"HTTP {type(error).__name__}")
 
 

@@ -15,7 +15,7 @@ from gceshim.drivers import errors as driver_errors
 from gceshim.drivers.base import Steps
 from gceshim.operations.engine import Engine
 from gceshim.operations.errors import OperationNotFound, OperationRunning, RequestIdReused, ShuttingDown
-from gceshim.operations.record import OperationWarning, Status, from_record, new_id, new_name, to_record
+from gceshim.operations.record import Operation, OperationWarning, Status, from_record, new_id, new_name, to_record
 from gceshim.stores.base import EPOCH
 from gceshim.stores.errors import StoreError
 from tests.stores.running import in_loop, until
@@ -286,7 +286,7 @@ async def test_an_explanation_that_fails_is_an_internal_error(caplog: pytest.Log
     async def tenants(subject: str, project: str) -> Any:
         return tenant()
 
-    def explain(error: driver_errors.DriverError) -> Any:
+    def explain(error: driver_errors.DriverError, operation: Operation) -> Any:
         raise LookupError("no words")
 
     async with in_memory() as store:

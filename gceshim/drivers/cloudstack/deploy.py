@@ -18,7 +18,7 @@ from gceshim.drivers.cloudstack.jobs import job_about, submitted
 from gceshim.drivers.cloudstack.machines import Machines
 from gceshim.drivers.cloudstack.marks import set_tags
 from gceshim.drivers.cloudstack.plan import Nic, Plan
-from gceshim.drivers.cloudstack.rows import Row, flag, number, rows, tags, text
+from gceshim.drivers.cloudstack.rows import Row, age_key, flag, number, rows, tags, text
 from gceshim.drivers.cloudstack.tags import encode
 from gceshim.drivers.cloudstack.undo import Undo, with_remains
 from gceshim.drivers.cloudstack.userdata import build, encoded
@@ -65,6 +65,8 @@ class Deployer:
         vm_id = ""
         try:
             vm_id = await self._deploy(steps, spec, plan, groups)
+            if await steps.run("name", lambda: self._is_taken(steps, spec, plan, vm_id)):
+                raise _name_taken(spec)
             await steps.progress(70)
             external = await self._open(steps, plan, vm_id=vm_id, held=held)
             await steps.progress(85)
@@ -159,7 +161,13 @@ class Deployer:
             # It has ended, badly or not yet begun; its job knows.
             return Submitted(await job_about(self._backend, tenant, vm_id, "VirtualMachine") or "", vm_id)
 
-        result = await steps.job("deploy", submit, find=find)
+        try:
+            result = await steps.job("deploy", submit, find=find)
+        except (errors.Invalid, errors.Failed) as exc:
+            # Within a network CloudStack itself refuses a name that is taken, with the code of any bad value.
+            if await steps.run("deploy-name", lambda: self._is_taken(steps, spec, plan)):
+                raise _name_taken(spec) from exc
+            raise
         row = result.get("virtualmachine", result)
         vm_id = text(row, "id") if isinstance(row, Mapping) else ""
         if not vm_id:
@@ -168,11 +176,29 @@ class Deployer:
 
     async def _made(self, steps: Steps, spec: InstanceSpec, plan: Plan) -> Row | None:
         """The machine that this operation made, in whatever state."""
+        found = await self._namesakes(steps, spec, plan)
+        return next((row for row in found if made_by(row) == steps.operation), None)
+
+    async def _is_taken(self, steps: Steps, spec: InstanceSpec, plan: Plan, vm_id: str = "") -> bool:
+        """
+        Whether the name is another machine's.
+
+        CloudStack lets machines in different networks have one name, so of those that are made at once only one may
+        stay: the oldest, or one that has its tags already and so found itself to be the oldest.
+        :param vm_id: ours. "": there is none, so any other has the name.
+        """
+        found = await self._namesakes(steps, spec, plan)
+        ours = next((age_key(row) for row in found if vm_id and text(row, "id") == vm_id), None)
+        others = [row for row in found if made_by(row) != steps.operation]
+        return any(ours is None or tags(row) or age_key(row) < ours for row in others)
+
+    async def _namesakes(self, steps: Steps, spec: InstanceSpec, plan: Plan) -> list[Row]:
+        """The machines of this name in the zone that are not gone."""
         reply = await self._backend.owned(
             steps.tenant, "listVirtualMachines", name=spec.name, zoneid=plan.zone_id, details="min"
         )
-        found = [row for row in rows(reply, "virtualmachine") if made_by(row) == steps.operation]
-        return next((row for row in found if text(row, "state") not in ("Destroyed", "Expunging")), None)
+        same = [row for row in rows(reply, "virtualmachine") if text(row, "name") == spec.name]
+        return [row for row in same if text(row, "state") not in ("Destroyed", "Expunging")]
 
     async def _open(self, steps: Steps, plan: Plan, vm_id: str, held: list[str]) -> dict[str, Any]:
         """The ways in from outside; what is to be noted of each. Ephemeral addresses are added to `held`."""
@@ -255,6 +281,12 @@ class Deployer:
 
     async def _is_there(self, tenant: Tenant, vm_id: str) -> bool:
         return await self._machines.by_id(tenant, vm_id) is not None
+
+
+def _name_taken(spec: InstanceSpec) -> errors.AlreadyExists:
+    return errors.AlreadyExists(
+        f"There is an instance {spec.name!r} in zone {spec.zone!r}", kind="instance", name=spec.name
+    )
 
 
 def deploy_params(spec: InstanceSpec, plan: Plan, operation: str, user_data_limit_bytes: int) -> dict[str, Any]:

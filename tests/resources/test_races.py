@@ -1,0 +1,58 @@
+"""Requests that meet: of several that want the same, one has it, and the others are told so as by GCE."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gceshim.simulator import Simulator
+from gceshim.testing.gce import Body, Gce
+from tests.resources.requests import HERE, PROJECT, insert_body, made
+from tests.simulator.api import Api
+
+pytestmark = pytest.mark.gen_test(timeout=30)
+
+TAKEN = f"The resource 'projects/{PROJECT}/zones/sandbox-1-a/instances/same' already exists"
+
+
+def outcome(operation: Body) -> tuple[str, str, int | None]:
+    """Code and text of an operation's error, and its HTTP status."""
+    (error,) = operation.get("error", {"errors": [{"code": "", "message": ""}]})["errors"]
+    return error["code"], error["message"], operation.get("httpErrorStatusCode")
+
+
+async def test_of_machines_of_one_name_made_at_once_one_is_made(gce: Gce, cloudstack: Simulator) -> None:
+    """All pass the check of the name; CloudStack refuses the others in words that no client of GCE's knows."""
+    await made(gce, insert_body("first"))
+    begun = await asyncio.gather(
+        *(gce.call("compute.instances.insert", **HERE, body=insert_body("same")) for _ in range(4))
+    )
+    ended = [outcome(await gce.done(operation)) for operation in begun]
+
+    assert sorted(ended, key=str) == [("", "", None)] + [("RESOURCE_ALREADY_EXISTS", TAKEN, 409)] * 3
+    assert sorted(vm.name for vm in cloudstack.vms("demo")) == ["first", "same"]
+
+
+async def test_a_name_is_one_of_a_kind_in_all_networks(gce: Gce, cloudstack: Simulator) -> None:
+    """CloudStack takes the same name in each network; in GCE a name is one machine's in its zone."""
+    await asyncio.to_thread(make_networks, cloudstack, "blue", "red")
+    bodies = [insert_body("same", network=f"global/networks/{name}") for name in ("blue", "red", "blue", "red")]
+    begun = [gce.call("compute.instances.insert", **HERE, body=body) for body in bodies]
+    ended = [outcome(await gce.done(operation)) for operation in await asyncio.gather(*begun)]
+
+    assert sorted(ended, key=str) == [("", "", None)] + [("RESOURCE_ALREADY_EXISTS", TAKEN, 409)] * 3
+    assert [vm.name for vm in cloudstack.vms("demo") if vm.state == "Running"] == ["same"]
+
+
+def make_networks(cloudstack: Simulator, *names: str) -> None:
+    """Isolated networks of the account's, made by CloudStack's own API."""
+    api = Api(cloudstack.endpoint, *cloudstack.keys("demo"))
+    try:
+        (zone,) = [row for row in api.call("listZones")["zone"] if row["name"] == "Sandbox 1"]
+        offerings = api.call("listNetworkOfferings", guestiptype="Isolated", forvpc=False, state="Enabled")
+        (offering, *_) = [row for row in offerings["networkoffering"] if row["availability"] == "Required"]
+        for name in names:
+            api.call("createNetwork", name=name, displaytext=name, zoneid=zone["id"], networkofferingid=offering["id"])
+    finally:
+        api.close()
