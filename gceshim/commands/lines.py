@@ -33,6 +33,7 @@ def variables(running: Running, client: str = "gcloud") -> dict[str, str]:
     else:
         found = {
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": endpoint,
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": f"{running.url}/",
             "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": running.token_file,
             "CLOUDSDK_CORE_PROJECT": running.project,
             "CLOUDSDK_COMPUTE_REGION": running.region,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class Said:
 
 
 class Gcloud:
-    """Runs `gcloud compute ...` in an environment of its own."""
+    """Runs `gcloud compute ...`, or any other command of gcloud's, in an environment of its own."""
 
     def __init__(self, demo: Demo, config: Path) -> None:
         """
@@ -46,9 +47,20 @@ class Gcloud:
         done = subprocess.run(shell, env={**environment(demo.home), **quiet}, capture_output=True, check=True)
         self.environment = dict(item.split("=", 1) for item in done.stdout.decode().split("\0") if item)
 
+    def with_variables(self, **changed: str | None) -> Gcloud:
+        """The same with other variables; None takes one away."""
+        other = copy.copy(self)
+        merged = {**self.environment, **changed}
+        other.environment = {name: value for name, value in merged.items() if value is not None}
+        return other
+
     def run(self, *words: str) -> Said:
-        """A command to its end, however that is."""
-        command = ["gcloud", "compute", *words]
+        """A command of the group `compute` to its end, however that is."""
+        return self.outside_compute("compute", *words)
+
+    def outside_compute(self, *words: str) -> Said:
+        """A command of any group to its end, however that is."""
+        command = ["gcloud", *words]
         done = subprocess.run(
             command, env=self.environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
         )
