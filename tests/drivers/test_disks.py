@@ -11,7 +11,7 @@ from gceshim.drivers import errors
 from gceshim.model import GIB, DiskRef, DiskSpec, DiskState, ImageRef
 from gceshim.simulator import SimulatorSettings
 from gceshim.simulator.entities import DiskOffering
-from tests.drivers.journal import Crash
+from gceshim.testing.journal import Crash
 from tests.drivers.worlds import SG_ZONE, ZONE, cloud, disk_ref, on_loop, spec
 
 FULL = {"size_bytes": 20 * GIB, "description": "[data]", "labels": {"env": "prod", "empty": ""}, "type": "pd-ssd"}
@@ -243,7 +243,7 @@ async def test_anothers_disk_is_not_taken_back():
 async def plan_of(world, wanted):
     """What the first step of a creation journals."""
     steps = world.steps()
-    steps.crash_at = 3
+    steps.crash_at = 4
     with pytest.raises(Crash):
         await world.driver.disks.create(steps, wanted)
     return json.loads(steps.journal["resolve"])["result"]

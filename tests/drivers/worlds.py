@@ -23,7 +23,7 @@ from gceshim.model import (
     Tenant,
 )
 from gceshim.simulator import Simulator, SimulatorSettings
-from tests.drivers.journal import MemorySteps
+from gceshim.testing.journal import MemorySteps
 
 ZONE = "sandbox-1-a"
 SG_ZONE = "sandbox-sg-a"
