@@ -14,6 +14,7 @@ INSTALL = [
     "stevedore>=5.1",  # finds drivers, ours and third parties', by entry point
     "python-jose[cryptography]>=3.3",  # makes and checks the JWTs that are our bearer tokens
     "cryptography>=42",  # encrypts CloudStack secrets at rest
+    "motor>=3.7",  # the MongoDB store, for several servers
     "cattrs>=23.2",  # model objects to JSON and back, for the journal of operations
     "google-re2>=1.1",  # GCE filters are RE2 expressions; linear time, so none can hang the server
 ]
@@ -27,6 +28,7 @@ TEST = [
     "hypothesis>=6.100",  # property-based tests of everything that takes input
     "google-api-python-client>=2.150",  # a real client; also the source of the discovery document
     "google-cloud-compute>=1.20",  # a real client
+    "nx-27017>=0.8",  # a server of MongoDB's protocol, for the tests of that store
     "cs>=3.2",  # a real CloudStack client, the simulator's opponent
     "ruff>=0.6",  # lint and format
     "mypy>=1.11",  # strict typing

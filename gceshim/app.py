@@ -1,17 +1,16 @@
 """
 The composition root: settings in, Tornado handlers out. The only module that knows all parts.
 
-    shim = Shim(Settings.load("conf/gceshim.toml"))
-    await shim.open()
-    shim.application().listen(8787)
-    ...
-    await shim.close()
+    async with Shim(Settings.load("conf/gceshim.toml")) as shim:
+        make_app(shim).listen(8787)
+        ...
 """
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 import tornado.web
@@ -20,18 +19,18 @@ from tornado import routing
 from gceshim.auth import masterkey
 from gceshim.auth.authenticator import BearerAuthenticator
 from gceshim.auth.credentials import CredentialVault
-from gceshim.auth.errors import BadKey, CredentialsNotFound
+from gceshim.auth.errors import BadKey
 from gceshim.auth.masterkey import MasterKey
 from gceshim.auth.tokens import Tokens
 from gceshim.drivers import loader
 from gceshim.drivers.base import Driver
 from gceshim.drivers.errors import Unauthenticated
-from gceshim.model import Tenant
+from gceshim.model import Credentials, Tenant
 from gceshim.operations.engine import Engine
 from gceshim.operations.settings import OperationsSettings
 from gceshim.protocol.call import Authenticator
 from gceshim.protocol.discovery import RESOURCE_MANAGER
-from gceshim.protocol.handler import handlers
+from gceshim.protocol.handler import handlers as api_handlers
 from gceshim.protocol.kinds import Kinds
 from gceshim.protocol.service import Service, ServiceOptions
 from gceshim.resources.base import Services, document
@@ -39,6 +38,7 @@ from gceshim.resources.errors import explain
 from gceshim.resources.table import method_table
 from gceshim.settings import OperationsSection, Settings, SettingsError
 from gceshim.stores.base import Store
+from gceshim.stores.mongodb import MongoStore
 from gceshim.stores.sqlite import SqliteStore
 
 ISSUER: Final = "gceshim"
@@ -49,6 +49,8 @@ SECONDS_OF_A_DAY: Final = 86_400.0
 class Shim:
     """
     One server: its store, driver, operations and handlers. Several fit in one process.
+
+    Open for the time of an `async with`, or from `open` to `close`.
 
     :param driver: instead of the one that the settings name.
     :param authenticator: instead of this server's own bearer tokens: the host application says who calls.
@@ -61,10 +63,11 @@ class Shim:
     ) -> None:
         self.settings = settings
         key = master_key(settings)
-        self.store: Store = SqliteStore(settings.store.path)
+        self.store = make_store(settings)
         self.driver = driver or _driver(settings)
         self.vault = CredentialVault(self.store, [key])
         self.tokens = Tokens(self.store.tokens, [key], ISSUER)
+        self.authenticator = authenticator or BearerAuthenticator(self.tokens, self.vault)
         self.engine = Engine(self.store, self.driver.jobs, self._tenant, explain, operations(settings.operations))
         services = Services(
             driver=self.driver,
@@ -83,7 +86,7 @@ class Shim:
         self.service = Service(
             document(),
             method_table(services),
-            authenticator or BearerAuthenticator(self.tokens, self.vault),
+            self.authenticator,
             options,
             neighbours=[document(RESOURCE_MANAGER)],
         )
@@ -105,19 +108,58 @@ class Shim:
 
     def handlers(self, prefix: str = "") -> list[routing.Rule]:
         """The rules for another Tornado application, all under `prefix`; its other paths stay its own."""
-        return handlers(self.service, prefix)
+        return api_handlers(self.service, prefix)
 
-    def application(self) -> tornado.web.Application:
-        """An application with nothing else in it."""
-        return tornado.web.Application(handlers(self.service, fallback=True))
+    def application(self, prefix: str = "") -> tornado.web.Application:
+        """An application with nothing else in it: what is unknown is a 404 in GCE's form."""
+        return tornado.web.Application(api_handlers(self.service, prefix, fallback=True))
+
+    async def __aenter__(self) -> Shim:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
     async def _tenant(self, subject: str, project: str) -> Tenant:
-        """Whose operation it is, when one is taken up again: by the credentials that are stored now."""
-        try:
-            credentials = await self.vault.get(subject)
-        except CredentialsNotFound as exc:
-            raise Unauthenticated(exc.message) from exc
+        """Whose operation it is, when one is taken up again: by the credentials that they have now."""
+        credentials = await self.authenticator.credentials(subject)
+        if not isinstance(credentials, Credentials):
+            raise Unauthenticated(f"There are no credentials of {subject} any more")
         return await self.driver.identity.tenant(subject, credentials, project)
+
+
+def make_store(settings: Settings) -> Store:
+    """
+    The store that the settings name, not opened yet.
+
+    :raises SettingsError: `store.mongodb_uri` is no URI that can be used.
+    """
+    if not settings.store.mongodb_uri:
+        return SqliteStore(settings.store.path)
+    try:
+        return MongoStore(settings.store.mongodb_uri, settings.store.mongodb_database)
+    except ValueError as exc:
+        raise SettingsError(f"store.mongodb_uri: {exc}") from exc
+
+
+def handlers(shim: Shim, prefix: str = "") -> list[routing.Rule]:
+    """
+    The rules that mount a shim in somebody else's Tornado application, under `prefix` ("" or `/some/path`).
+
+        tornado.web.Application([*handlers(shim, "/gce"), (r"/mine", MyHandler)])
+
+    Of the application's paths they take just those of the API: `compute`, `batch`, `discovery`, `$discovery` and
+    `v1/projects` below the prefix.
+    """
+    return shim.handlers(prefix)
+
+
+def make_app(shim: Shim, prefix: str = "") -> tornado.web.Application:
+    """A Tornado application that is nothing but a shim, under `prefix`; `listen` on it, or put it behind a router."""
+    return shim.application(prefix)
 
 
 def master_key(settings: Settings) -> MasterKey:

@@ -79,6 +79,13 @@ class StoreSection(Section):
         "`$XDG_STATE_HOME/gceshim/gceshim.sqlite`, or `~/.local/state/gceshim/gceshim.sqlite`.",
         path=True,
     )
+    mongodb_uri: str = row(
+        "",
+        "MongoDB to keep all of that in instead, as `mongodb://user:password@host/?replicaSet=rs0`; several servers can "
+        "share it if they share the master key. Empty: the embedded store.",
+        secret=True,
+    )
+    mongodb_database: str = row("gceshim", "Name of the database in that MongoDB.")
 
 
 @dataclass(frozen=True, repr=False)

@@ -14,10 +14,12 @@ from typing import Final, TypeVar
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
+from gceshim.app import make_store
 from gceshim.drivers.base import Driver
 from gceshim.drivers.errors import DriverError, Invalid, NotFound, Unauthenticated, Unavailable
 from gceshim.model import Account, Credentials, QuotaKind, Tenant, Zone
 from gceshim.settings import Settings
+from gceshim.stores.errors import StoreError
 
 T = TypeVar("T")
 
@@ -62,8 +64,14 @@ class Checkup:
         self._driver = driver
         self._settings = settings
 
-    def store(self) -> None:
-        """Whether the store's file can be written. Nothing is made."""
+    async def store(self) -> None:
+        """Whether the store can be written. No file is made."""
+        if self._settings.store.mongodb_uri:
+            await self._mongodb()
+        else:
+            self._file()
+
+    def _file(self) -> None:
         path = Path(self._settings.store.path)
         at = path if path.exists() else next(parent for parent in path.parents if parent.exists())
         if os.access(at, os.W_OK) and (path.exists() or at.is_dir()):
@@ -71,6 +79,18 @@ class Checkup:
         else:
             mend = f"Let this user write to {at}, or set store.path to another place."
             self._add("store", Outcome.FAILED, f"{path} cannot be written", mend)
+
+    async def _mongodb(self) -> None:
+        store = make_store(self._settings)
+        try:
+            await store.ping()
+        except StoreError as exc:
+            mend = "Check store.mongodb_uri: hosts, replica set, user and password."
+            self._add("store", Outcome.FAILED, str(exc), mend)
+        else:
+            self._add("store", Outcome.OK, f"MongoDB, database {self._settings.store.mongodb_database}")
+        finally:
+            await store.close()
 
     async def backend(self, credentials: Credentials | None, project: str) -> None:
         """The way to the backend, and what it has for these credentials (None: none are given)."""

@@ -63,7 +63,7 @@ async def _check(settings: Settings, args: argparse.Namespace, given: Credential
     driver = load_driver(settings)
     try:
         checkup = Checkup(driver, settings)
-        checkup.store()
+        await checkup.store()
         if args.credentials and not given:
             async with access(settings) as here:
                 given = await here.vault.get(args.credentials)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gceshim.app import ISSUER, Shim, master_key
+from gceshim.app import ISSUER, Shim, make_store, master_key
 from gceshim.auth.credentials import CredentialVault
 from gceshim.auth.errors import AuthError
 from gceshim.auth.tokens import Tokens
@@ -18,7 +18,6 @@ from gceshim.drivers import loader
 from gceshim.drivers.base import Driver
 from gceshim.settings import Settings, SettingsError
 from gceshim.stores.errors import StoreError
-from gceshim.stores.sqlite import SqliteStore
 
 _YOUNG_OBJECTS: Final = 50_000
 
@@ -87,7 +86,7 @@ async def access(settings: Settings) -> AsyncIterator[Access]:
     check_tables(settings)
     _make_folder(settings)
     key = master_key(settings)
-    store = SqliteStore(settings.store.path)
+    store = make_store(settings)
     with _in_words(settings):
         await store.open()
         try:
@@ -126,4 +125,5 @@ def _in_words(settings: Settings) -> Iterator[None]:
     except AuthError as exc:
         raise CommandError(exc.message) from exc
     except StoreError as exc:
-        raise CommandError(f"store.path: {settings.store.path}: {exc}") from exc
+        where = "store.mongodb_uri" if settings.store.mongodb_uri else f"store.path: {settings.store.path}"
+        raise CommandError(f"{where}: {exc}") from exc

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from datetime import datetime, timedelta
 from typing import Any, Final
 
-from gceshim.stores.base import EPOCH, CredentialRecord, DocumentRecord, OperationRecord, TokenRecord
+from gceshim.stores.base import CredentialRecord, DocumentRecord, OperationRecord, TokenRecord
+from gceshim.stores.encoding import from_ms, to_json, to_ms
 
 MIGRATIONS: Final = (
     (
@@ -54,18 +53,6 @@ OPERATION: Final = (
 CREDENTIAL: Final = "subject, created, key_id, sealed, body, version"
 TOKEN: Final = "digest, subject, kind, issued, expires, body"  # noqa: S105  column names
 DOCUMENT: Final = "owner, collection, name, updated, body, version"
-
-
-def to_ms(time: datetime) -> int:
-    return (time - EPOCH) // timedelta(milliseconds=1)
-
-
-def from_ms(milliseconds: int) -> datetime:
-    return EPOCH + timedelta(milliseconds=milliseconds)
-
-
-def to_json(body: Mapping[str, Any]) -> str:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def operation_row(record: OperationRecord) -> Row:

@@ -28,6 +28,7 @@ from gceshim.stores.base import (
     TokenStore,
     check_limit,
 )
+from gceshim.stores.encoding import to_json, to_ms
 from gceshim.stores.errors import Conflict
 from gceshim.stores.rows import (
     CREDENTIAL,
@@ -41,8 +42,6 @@ from gceshim.stores.rows import (
     operation_row,
     to_credential,
     to_document,
-    to_json,
-    to_ms,
     to_operation,
     to_token,
     token_row,

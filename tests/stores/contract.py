@@ -29,7 +29,7 @@ from gceshim.stores.errors import Conflict, Duplicate, Unavailable
 
 from .running import in_loop
 
-NOW = datetime(2026, 3, 4, 5, 6, 7, 89_000, tzinfo=UTC)
+NOW = datetime(2096, 3, 4, 5, 6, 7, 89_000, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 BODY: dict[str, Any] = {"a.b": [1, None, {"$c": "ä\u2028\U0001f600"}], "": True, "big": 2**62, "f": 0.1}
 

@@ -1,0 +1,48 @@
+"""A server of MongoDB's protocol for tests."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+START_SECONDS = 30.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The server that GCESHIM_TEST_MONGODB_URI names, or one started for these tests."""
+    if uri := os.environ.get("GCESHIM_TEST_MONGODB_URI"):
+        yield uri
+        return
+    port, folder = free_port(), tmp_path_factory.mktemp("mongodb")
+    command = [str(Path(sys.executable).with_name("nx-27017")), "--data-dir", str(folder / "data"), "-p", str(port)]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen([*command, "--host", "127.0.0.1"], stdout=log, stderr=log, cwd=folder)
+    os.environ["GCESHIM_TEST_MONGODB_STARTED"] = uri = f"mongodb://127.0.0.1:{port}/"
+    deadline = time.monotonic() + START_SECONDS
+    while not listens(port):
+        if server.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"the MongoDB server did not start: {(folder / 'log').read_text()}")
+        time.sleep(0.02)
+    yield uri
+    server.terminate()
+    server.wait(10)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
