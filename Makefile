@@ -10,13 +10,15 @@ TEST := $(VENV)/.test-$(HASH)
 NODE := tests/clients/node
 PORT ?= 8787
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
-.PHONY: help demo test check format docs clean
+.PHONY: help demo test check bench format docs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    a GCE endpoint on this machine, with a simulated cloud behind it (PORT=$(PORT))"
 	@echo "make test    everything that must pass: format, lint, types, imports, tests"
+	@echo "make bench   measure the server beside libcloud alone (BENCH_ARGS=--quick)"
 	@echo "make format  put the code into the one format"
 	@echo "make docs    write the generated pages and samples anew"
 	@echo "make clean   remove the virtual environment and caches"
@@ -37,6 +39,9 @@ check: $(TEST)
 	        cp $(NODE)/package-lock.json $(NODE)/node_modules/.made-from; }; \
 	fi
 	@$(PY) -m pytest -n auto $(PYTEST_ARGS)
+
+bench: $(RUN)
+	@$(PY) -m benchmarks $(BENCH_ARGS)
 
 format: $(TEST)
 	@$(PY) -m ruff format --quiet .
