@@ -38,10 +38,11 @@ OPERATIONS: Mapping[str, Callable[[Worker, str], None]] = {
 MACHINES = (10, 500, 5000)
 CONCURRENCY = (1, 32)
 ROUNDS = 4
-SECONDS = 4.0
+SECONDS = 3.0
 QUICK_SECONDS = 0.5
 MOST_OPERATIONS = 20_000
 MOST_INSERTS = 64
+WARM_UP = 2  # operations of each worker, if half a round is long enough
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -120,7 +121,7 @@ class Bench:
         with contextlib.ExitStack() as stack:
             workers = {side: self._workers(side, concurrency, stack) for side in samples}
             for side in samples:
-                self._round(operation, workers[side], seconds=seconds / 2, most=2 * concurrency)
+                self._round(operation, workers[side], seconds=seconds / 2, most=WARM_UP * concurrency)
             for number in range(rounds):
                 for side in sorted(samples, reverse=number % 2 == 1):
                     self._cloud.usage()
@@ -155,7 +156,7 @@ class Bench:
         """The functions that the server's event loop spends its time in."""
         with contextlib.ExitStack() as stack:
             workers = self._workers("gceshim", concurrency, stack)
-            self._round(operation, workers, seconds=1.0, most=2 * concurrency)
+            self._round(operation, workers, seconds=1.0, most=WARM_UP * concurrency)
             self._server.profile()
             sample = self._round(operation, workers, seconds=seconds, most=MOST_OPERATIONS)
             text = self._server.profile()

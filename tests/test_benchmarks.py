@@ -1,0 +1,119 @@
+"""The benchmark runs and its parts measure what they say; no time is asserted, as machines differ."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from gceshim.pace import Pace
+from gceshim.testing.stalls import StallMonitor
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parent.parent
+LEAST = ["--quick", "--machines", "3", "--concurrency", "2", "--seconds", "0.2"]
+
+
+async def within(work: Coroutine[Any, Any, T], seconds: float = 10) -> T:
+    """What it gives, unless it takes longer."""
+    return await asyncio.wait_for(work, seconds)
+
+
+def benchmark(*options: str) -> str:
+    """What the command prints."""
+    command = [sys.executable, "-m", "benchmarks", *LEAST, *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_the_benchmark_measures_both_sides_of_every_operation():
+    """One row each, with the same calls to the cloud on both sides of a read, for otherwise the ratio says little."""
+    found = json.loads(benchmark("--json"))
+    rows = {row["operation"]: row for row in found["rows"]}
+    assert list(rows) == ["get", "list", "aggregatedList", "insert+wait"]
+    for name, row in rows.items():
+        assert min(row["direct"]["operations"], row["gceshim"]["operations"]) > 0, name
+        assert row["direct"]["median_ms"] > 0 < row["gceshim"]["median_ms"], name
+    for name in ("get", "list", "aggregatedList"):
+        assert round(rows[name]["gceshim"]["calls"]) == round(rows[name]["direct"]["calls"]) == 2, name
+    assert found["machine"]["cores"] == str(int(found["machine"]["cores"]))
+
+
+def test_the_table_ends_with_the_aims():
+    """Whoever runs it sees at once what is met."""
+    text = benchmark("--operations", "get")
+    assert "| machines |" in text
+    assert "a read makes two calls to CloudStack at most: met" in text
+
+
+def test_a_profile_names_functions():
+    """Where an aim is missed, this is the next step."""
+    text = benchmark("--operations", "get", "--profile")
+    assert "get, 3 machines, 2 at once" in text
+    assert "gceshim/protocol/service.py" in text or "tornado" in text
+
+
+def test_a_stall_is_noticed():
+    """What blocks the loop's own thread shows in both numbers."""
+
+    async def main() -> tuple[float, float]:
+        monitor = StallMonitor()
+        monitor.start()
+        monitor.reset()
+        until = time.thread_time() + 0.05
+        while time.thread_time() < until:
+            pass
+        for _ in range(3):  # the monitor's timer has long been due
+            await asyncio.sleep(0)
+        monitor.stop()
+        monitor.stop()
+        return monitor.longest_seconds, monitor.longest_busy_seconds
+
+    longest, busy = asyncio.run(within(main()))
+    assert longest >= 0.03
+    assert 0.03 <= busy <= longest
+
+
+def test_a_long_list_is_converted_in_order_and_lets_others_run():
+    """Others get their turn before it is done."""
+
+    async def main() -> tuple[list[int], int]:
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        running = asyncio.create_task(other())
+        made = await Pace().map(lambda number: number * 2, range(500))
+        running.cancel()
+        return made, turns
+
+    made, turns = asyncio.run(main())
+    assert made == [number * 2 for number in range(500)]
+    assert turns >= 5
+
+
+def test_a_conversion_that_fails_does_not_keep_the_others_waiting():
+    """A row that cannot be converted is an error of one request."""
+
+    def fail(_: int) -> int:
+        raise ValueError("a bad row")
+
+    async def main() -> list[int]:
+        pace = Pace()
+        with pytest.raises(ValueError, match="a bad row"):
+            await pace.map(fail, range(100))
+        return await pace.map(int, range(100))
+
+    assert asyncio.run(within(main())) == list(range(100))
