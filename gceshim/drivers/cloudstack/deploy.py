@@ -8,12 +8,13 @@ from typing import Any, Final
 
 from gceshim.drivers import errors
 from gceshim.drivers.base import Steps, Submitted
-from gceshim.drivers.cloudstack.attached import BOOT_DEVICE
+from gceshim.drivers.cloudstack.attached import BOOT_AUTO_DELETE, BOOT_DEVICE, BOOT_DEVICE_NAME
 from gceshim.drivers.cloudstack.backend import Backend
 from gceshim.drivers.cloudstack.default_network import DefaultNetwork
 from gceshim.drivers.cloudstack.external import Addresses
 from gceshim.drivers.cloudstack.firewall.force import Address
 from gceshim.drivers.cloudstack.firewall.machines import MachineRules
+from gceshim.drivers.cloudstack.instance_disks import InstanceDisks
 from gceshim.drivers.cloudstack.jobs import job_about, submitted
 from gceshim.drivers.cloudstack.machines import Machines
 from gceshim.drivers.cloudstack.marks import set_tags
@@ -39,12 +40,14 @@ class Deployer:
         addresses: Addresses,
         default_network: DefaultNetwork,
         rules: MachineRules,
+        disks: InstanceDisks,
     ) -> None:
         self._backend = backend
         self._machines = machines
         self._addresses = addresses
         self._default_network = default_network
         self._rules = rules
+        self._disks = disks
 
     async def create(self, steps: Steps, spec: InstanceSpec, plan: Plan) -> str:
         """
@@ -57,10 +60,14 @@ class Deployer:
         async with Undo() as undo:
             # The firewall rules of its networks apply to a machine from its start.
             groups = await self._rules.prepare(steps, [nic.network_id for nic in plan.nics], spec.network_tags, undo)
+            volume_ids = await self._disks.prepare(steps, plan.disks, undo)
+            await steps.progress(20)
             with self._rules.entering(steps, groups):
-                return await self._create(steps, spec, plan, list(groups.values()))
+                return await self._create(steps, spec, plan, list(groups.values()), volume_ids)
 
-    async def _create(self, steps: Steps, spec: InstanceSpec, plan: Plan, groups: Sequence[str]) -> str:
+    async def _create(
+        self, steps: Steps, spec: InstanceSpec, plan: Plan, groups: Sequence[str], volume_ids: Sequence[str]
+    ) -> str:
         held: list[str] = []
         vm_id = ""
         try:
@@ -68,6 +75,9 @@ class Deployer:
             if await steps.run("name", lambda: self._is_taken(steps, spec, plan, vm_id)):
                 raise _name_taken(spec)
             await steps.progress(70)
+            await self._disks.attach(steps, volume_ids, vm_id)
+            if spec.boot_disk_type:
+                await self._disks.describe_boot(steps, vm_id, spec.boot_disk_type)
             external = await self._open(steps, plan, vm_id=vm_id, held=held)
             await steps.progress(85)
             await self._describe(steps, spec, vm_id, external)
@@ -305,6 +315,7 @@ def deploy_params(spec: InstanceSpec, plan: Plan, operation: str, user_data_limi
         "zoneid": plan.zone_id,
         "serviceofferingid": plan.offering_id,
         "templateid": plan.template_id,
+        "overridediskofferingid": plan.root_offering_id or None,
         "startvm": True,
         **{f"details[{index}].{key}": value for index, (key, value) in enumerate(details.items())},
     }
@@ -331,7 +342,8 @@ def instance_tags(spec: InstanceSpec, external: Mapping[str, Any]) -> dict[str, 
             "tags": list(spec.network_tags),
             "metadata": dict(spec.metadata),
             "kept": dict(spec.kept),
-            "boot-device": spec.boot_device_name if spec.boot_device_name != BOOT_DEVICE else "",
+            BOOT_DEVICE_NAME: spec.boot_device_name if spec.boot_device_name != BOOT_DEVICE else "",
+            BOOT_AUTO_DELETE: None if spec.boot_disk_auto_delete else False,
             "external": dict(external),
             "deletion-protection": spec.deletion_protection or None,
         },

@@ -16,6 +16,8 @@ from gceshim.model import GIB, DiskType, Tenant, Zone, stable_id
 DEFAULT_TYPE: Final = "pd-standard"
 #: GCE's types that every zone is to have, so that configurations run as they are.
 STANDARD_TYPES: Final = (DEFAULT_TYPE, "pd-balanced", "pd-ssd")
+#: The reserved tag with the disk type that was asked for.
+TYPE: Final = "disk-type"
 #: GCE's own defaults, 100 and 500 GB, would use up the quotas of most clouds.
 _DEFAULT_GIB: Final = 10
 
@@ -81,6 +83,16 @@ class DiskTypes:
         found = await self.offerings(tenant, zone)
         return choose(found, self._backend.settings.disk_types, name or DEFAULT_TYPE, zone.name, field)
 
+    async def for_boot(self, tenant: Tenant, zone: Zone, name: str) -> DiskChoice | None:
+        """
+        The offering for a boot disk; None where the machine type's own storage will do.
+
+        :param name: a disk type, or "". :raises NotFound: no such disk type.
+        """
+        if not name or is_any(name, self._backend.settings.disk_types):
+            return None
+        return await self.choice(tenant, zone, name, field="boot_disk_type")
+
     async def offerings(self, tenant: Tenant, zone: Zone) -> list[DiskOffering]:
         """All that the zone offers, from memory for a short time."""
 
@@ -91,15 +103,6 @@ class DiskTypes:
             return disk_offerings_of(found, await self._limits_gib(tenant))
 
         return await self._backend.remembered(tenant.credentials, f"disk offerings {zone.backend_id}", fetch)
-
-    async def shown(self, tenant: Tenant, zone: Zone, row: Row, asked: object) -> str:
-        """
-        The disk type to show for a volume.
-
-        :param asked: the name that was asked for, if any; it is shown while it still means the volume's offering.
-        """
-        offerings = await self.offerings(tenant, zone)
-        return type_of(row, asked, offerings, self._backend.settings.disk_types)
 
     async def _limits_gib(self, tenant: Tenant) -> tuple[int, int]:
         """What CloudStack allows where the caller chooses. Source: `listCapabilities`."""
@@ -152,7 +155,7 @@ def choose(
             if getattr(item, key) == wanted:
                 return DiskChoice(name, item)
     message = f"There is no disk type {name!r} in zone {zone!r}"
-    if name in STANDARD_TYPES and name not in aliases:
+    if is_any(name, aliases):
         for item in offerings:
             if item.gib is None:
                 return DiskChoice(name, item)
@@ -197,6 +200,7 @@ def type_of(row: Row, asked: object, offerings: Sequence[DiskOffering], aliases:
     :param asked: what was asked for, if anything.
     """
     offering_id = text(row, "diskofferingid")
+    made_with_machine = text(row, "type") == "ROOT" or bool(row.get("templateid"))
     if isinstance(asked, str) and asked:
         try:
             if choose(offerings, aliases, asked, "").offering.backend_id == offering_id:
@@ -206,6 +210,11 @@ def type_of(row: Row, asked: object, offerings: Sequence[DiskOffering], aliases:
     for item in offerings:
         if item.backend_id == offering_id:
             return item.shown
-    own = text(row, "diskofferingname")
-    made_with_machine = text(row, "type") == "ROOT" or bool(row.get("templateid"))
-    return slug(own) if own and not made_with_machine else DEFAULT_TYPE
+    if made_with_machine:
+        return asked if isinstance(asked, str) and is_any(asked, aliases) else DEFAULT_TYPE
+    return slug(text(row, "diskofferingname")) or DEFAULT_TYPE
+
+
+def is_any(name: str, aliases: Mapping[str, str]) -> bool:
+    """Whether the name asks for no offering in particular: one of GCE's that the settings do not mention."""
+    return name in STANDARD_TYPES and name not in aliases

@@ -9,7 +9,7 @@ from typing import Any, Final
 from gceshim.drivers import base, errors
 from gceshim.drivers.base import Steps, Submitted
 from gceshim.drivers.cloudstack.backend import Backend
-from gceshim.drivers.cloudstack.disk_types import DEFAULT_TYPE, DiskOffering, DiskTypes, type_of
+from gceshim.drivers.cloudstack.disk_types import DEFAULT_TYPE, TYPE, DiskOffering, DiskTypes, type_of
 from gceshim.drivers.cloudstack.images import Images
 from gceshim.drivers.cloudstack.jobs import settle, submitted
 from gceshim.drivers.cloudstack.locations import Locations
@@ -273,7 +273,7 @@ def disk_of(
         zone=zone.name if zone else "",
         state=state_of(row),
         size_bytes=number(row, "size") or 0,
-        type=type_of(row, reserved.get("disk-type"), offerings, aliases) or DEFAULT_TYPE,
+        type=type_of(row, reserved.get(TYPE), offerings, aliases) or DEFAULT_TYPE,
         created=time(row, "created"),
         description=description if isinstance(description, str) else "",
         labels=labels,

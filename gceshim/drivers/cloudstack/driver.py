@@ -21,6 +21,7 @@ from gceshim.drivers.cloudstack.firewall.terrain import Terrains
 from gceshim.drivers.cloudstack.firewalls import Firewalls
 from gceshim.drivers.cloudstack.identity import Identity
 from gceshim.drivers.cloudstack.images import Images
+from gceshim.drivers.cloudstack.instance_disks import InstanceDisks
 from gceshim.drivers.cloudstack.instances import Instances
 from gceshim.drivers.cloudstack.jobs import Jobs
 from gceshim.drivers.cloudstack.locations import Locations
@@ -71,18 +72,35 @@ class CloudStackDriver(base.Driver):
         self.attachments = Attachments(
             locations=locations, machines=machines, volumes=volumes, machine_disks=machine_disks
         )
-        planner = Planner(self.backend, locations, catalog, images, networks)
+        instance_disks = InstanceDisks(
+            self.backend,
+            machines=machines,
+            volumes=volumes,
+            disk_types=disk_types,
+            new_disks=new_disks,
+            machine_disks=machine_disks,
+        )
+        planner = Planner(
+            self.backend,
+            locations=locations,
+            catalog=catalog,
+            images=images,
+            networks=networks,
+            disks=instance_disks,
+        )
         default_network = DefaultNetwork(self.backend, locations, networks)
         terrains = Terrains(self.backend, locations, networks, default_network)
         authored = Authored(self.backend)
         force = Force(self.backend, authored, terrains)
         self.firewalls = Firewalls(authored, terrains, force)
+        self.machine_rules = MachineRules(self.backend, networks, machines, force)
         deployer = Deployer(
             self.backend,
             machines=machines,
             addresses=Addresses(self.backend),
             default_network=default_network,
-            rules=MachineRules(self.backend, networks, machines, force),
+            rules=self.machine_rules,
+            disks=instance_disks,
         )
         self.instances = Instances(
             self.backend,
@@ -91,6 +109,7 @@ class CloudStackDriver(base.Driver):
             networks=networks,
             machines=machines,
             volumes=volumes,
+            disks=instance_disks,
             planner=planner,
             deployer=deployer,
         )

@@ -12,6 +12,7 @@ from gceshim.drivers.base import Steps, Submitted
 from gceshim.drivers.cloudstack.backend import Backend
 from gceshim.drivers.cloudstack.catalog import Catalog, Offering
 from gceshim.drivers.cloudstack.deploy import Deployer
+from gceshim.drivers.cloudstack.instance_disks import InstanceDisks
 from gceshim.drivers.cloudstack.jobs import submitted
 from gceshim.drivers.cloudstack.locations import Locations
 from gceshim.drivers.cloudstack.machines import Machines
@@ -48,6 +49,7 @@ class Instances(base.Instances):
         networks: Networks,
         machines: Machines,
         volumes: Volumes,
+        disks: InstanceDisks,
         planner: Planner,
         deployer: Deployer,
     ) -> None:
@@ -57,6 +59,7 @@ class Instances(base.Instances):
         self._networks = networks
         self._machines = machines
         self._volumes = volumes
+        self._disks = disks
         self._planner = planner
         self._deployer = deployer
 
@@ -112,12 +115,21 @@ class Instances(base.Instances):
         return (await self._instances(tenant, [(row, spec.name)], volumes))[0]
 
     async def delete(self, steps: Steps, instance: InstanceRef) -> None:
-        """Remove it with its addresses. Source: `destroyVirtualMachine`, `disassociateIpAddress`."""
+        """
+        Remove it with its addresses and the disks that go with it; the others are kept.
+
+        Source: `destroyVirtualMachine`, `disassociateIpAddress`, `deleteVolume`; `detachVolume` for a boot disk that is
+        kept.
+        """
         tenant = steps.tenant
 
-        async def look() -> dict[str, bool]:
+        async def look() -> dict[str, Any]:
             row = await self._machines.by_id(tenant, instance.backend_id)
-            return {"there": row is not None, "protected": row is not None and is_protected(row)}
+            return {
+                "there": row is not None,
+                "protected": row is not None and is_protected(row),
+                "disks": await self._disks.of_machine(tenant, row, instance.name) if row else [],
+            }
 
         found = await steps.run("look", look)
         if found["protected"]:
@@ -125,13 +137,17 @@ class Instances(base.Instances):
                 f"Instance {instance.name!r} has deletion protection on", kind="instance", name=instance.name
             )
         if found["there"]:
+            await self._disks.before_deletion(steps, found["disks"], instance.backend_id)
             await self._deployer.destroy(steps, instance.backend_id)
             await steps.progress(70)
+        kept = await self._disks.after_deletion(steps, found["disks"])
         left = await self._deployer.release(steps, instance.backend_id)
-        if left:
+        parts = ["its address could not be given back"] if left else []
+        parts += [f"these disks could not be removed: {', '.join(kept)}"] if kept else []
+        if parts:
             raise errors.Failed(
-                f"Instance {instance.name!r} is gone, but its address could not be given back",
-                detail=f"public addresses {', '.join(left)}",
+                f"Instance {instance.name!r} is gone, but {' and '.join(parts)}",
+                detail=f"public addresses {', '.join(left)}" if left else "",
             )
 
     async def start(self, steps: Steps, instance: InstanceRef) -> None:

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 from gceshim.drivers import errors
 from gceshim.drivers.base import Steps, Submitted
 from gceshim.drivers.cloudstack.backend import Backend
-from gceshim.drivers.cloudstack.disk_types import DiskChoice
+from gceshim.drivers.cloudstack.disk_types import TYPE, DiskChoice
 from gceshim.drivers.cloudstack.jobs import job_about, submitted
 from gceshim.drivers.cloudstack.marks import set_tags
 from gceshim.drivers.cloudstack.rows import Row, number, tags, text
@@ -36,13 +36,16 @@ class NewDisks:
         self._volumes = volumes
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
-    async def check_name(self, tenant: Tenant, zone: Zone, name: str, field: str = "name") -> None:
+    async def check_name(
+        self, tenant: Tenant, zone: Zone, name: str, field: str = "name", *, boot_disks: bool = True
+    ) -> None:
         """
         Whether a disk may be made by this name.
 
-        :param field: the attribute to name in the error. :raises AlreadyExists: the zone has a disk of that name.
+        :param field: the attribute to name in the error. :param boot_disks: look at these too.
+        :raises AlreadyExists: the zone has a disk of that name.
         """
-        if await self._volumes.is_taken(tenant, zone.backend_id, name):
+        if await self._volumes.is_taken(tenant, zone.backend_id, name, boot_disks=boot_disks):
             raise _taken(name, zone.name, field)
 
     async def make(
@@ -177,7 +180,7 @@ def disk_plan(spec: DiskSpec, zone_id: str, choice: DiskChoice, gib: int, field:
         "custom": choice.offering.gib is None,
         "gib": gib,
         "labels": dict(spec.labels),
-        "reserved": {NAME_MARK: spec.name, "disk-type": choice.name, "description": spec.description},
+        "reserved": {NAME_MARK: spec.name, TYPE: choice.name, "description": spec.description},
     }
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from gceshim.drivers import errors
 from gceshim.drivers.cloudstack.backend import Backend
 from gceshim.drivers.cloudstack.catalog import Catalog, Choice
+from gceshim.drivers.cloudstack.disk_types import DiskChoice
 from gceshim.drivers.cloudstack.images import Images
+from gceshim.drivers.cloudstack.instance_disks import InstanceDisks
 from gceshim.drivers.cloudstack.layout import Layout, Place
 from gceshim.drivers.cloudstack.locations import Locations
 from gceshim.drivers.cloudstack.names import slug
@@ -45,7 +47,8 @@ class Plan:
     """
     The CloudStack ids and numbers of a new machine. The sizes are None on a fixed offering.
 
-    `any_network`: the zone has but one network, which CloudStack wants to choose itself.
+    `any_network`: the zone has but one network, which CloudStack wants to choose itself. `disks`: beside the boot disk,
+    as `InstanceDisks` plans them. `root_offering_id` "": the boot disk lies where the machine type's offering says.
     """
 
     zone_id: str
@@ -57,6 +60,8 @@ class Plan:
     root_gib: int | None
     any_network: bool
     nics: tuple[Nic, ...]
+    disks: tuple[Mapping[str, Any], ...] = ()
+    root_offering_id: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """For the journal."""
@@ -65,20 +70,30 @@ class Plan:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Plan:
         """From the journal."""
-        return cls(**{**value, "nics": tuple(Nic(**nic) for nic in value["nics"])})
+        return cls(
+            **{**value, "nics": tuple(Nic(**nic) for nic in value["nics"]), "disks": tuple(value.get("disks", ()))}
+        )
 
 
 class Planner:
     """Turns what is asked for into a plan, by reads alone."""
 
     def __init__(
-        self, backend: Backend, locations: Locations, catalog: Catalog, images: Images, networks: Networks
+        self,
+        backend: Backend,
+        *,
+        locations: Locations,
+        catalog: Catalog,
+        images: Images,
+        networks: Networks,
+        disks: InstanceDisks,
     ) -> None:
         self._backend = backend
         self._locations = locations
         self._catalog = catalog
         self._images = images
         self._networks = networks
+        self._disks = disks
 
     async def plan(self, tenant: Tenant, spec: InstanceSpec) -> Plan:
         """
@@ -106,6 +121,8 @@ class Planner:
         if len(set(ids)) != len(ids):
             raise errors.Invalid("Two interfaces are in one network", field="interfaces")
         basic = await self._locations.is_basic(tenant, zone)
+        boot = await self._disks.boot_choice(tenant, zone, spec)
+        root_offering_id, root_disk_gib = boot_disk(boot, spec.boot_disk_size_bytes, template.image.disk_size_bytes)
         return Plan(
             zone_id=zone.backend_id,
             template_id=template.image.backend_id,
@@ -113,9 +130,11 @@ class Planner:
             vcpus=choice.vcpus if choice.offering.custom else None,
             memory_mib=choice.memory_mib if choice.offering.custom else None,
             clock_mhz=self._clock_mhz(choice),
-            root_gib=root_gib(spec.boot_disk_size_bytes, template.image.disk_size_bytes),
+            root_gib=root_disk_gib,
+            root_offering_id=root_offering_id,
             any_network=basic,
             nics=tuple(nics),
+            disks=await self._disks.plan(tenant, zone, spec),
         )
 
     def _clock_mhz(self, choice: Choice) -> int | None:
@@ -215,6 +234,28 @@ def check_address(address: str, place: Place, field: str) -> None:
         raise errors.Invalid(f"{address!r} is no IP address", field=field) from exc
     if not inside:
         raise errors.Invalid(f"{address} is not in the range {place.subnetwork.cidr}", field=field)
+
+
+def boot_disk(choice: DiskChoice | None, wanted_bytes: int | None, image_bytes: int | None) -> tuple[str, int | None]:
+    """
+    The disk offering for the root disk, or "", and its size in GiB, or None to leave it as it comes.
+
+    :raises Invalid: smaller than the image, or a size that the offering does not allow.
+    """
+    gib = root_gib(wanted_bytes, image_bytes)
+    if choice is None:
+        return "", gib
+    offering = choice.offering
+    least = -(-(image_bytes or 0) // GIB)
+    if offering.limits_gib[1] < least:
+        raise errors.Invalid(
+            f"Disks of type {choice.name!r} have {offering.limits_gib[1]} GB at most, the image has {least} GB",
+            field="boot_disk_type",
+        )
+    if offering.gib is not None:
+        choice.gib_for(wanted_bytes, "boot_disk_size_bytes")
+        return offering.backend_id, None
+    return offering.backend_id, choice.gib_for(wanted_bytes or image_bytes, "boot_disk_size_bytes")
 
 
 def root_gib(wanted_bytes: int | None, image_bytes: int | None) -> int | None:

@@ -101,11 +101,11 @@ class Volumes:
             self._ids.popitem(last=False)
         return await self.by_id(tenant, text(found, "id"))
 
-    async def is_taken(self, tenant: Tenant, zone_id: str, name: str) -> bool:
-        """Whether a disk made now could not have this name."""
+    async def is_taken(self, tenant: Tenant, zone_id: str, name: str, *, boot_disks: bool = True) -> bool:
+        """Whether a disk made now could not have this name. :param boot_disks: look at these too."""
         if await self.named(tenant, zone_id, name):
             return True
-        return await self._boot_disk(tenant, zone_id, name) is not None
+        return boot_disks and await self._boot_disk(tenant, zone_id, name) is not None
 
     async def page(self, tenant: Tenant, zone: Zone | None, *, page: int, page_size: int) -> tuple[list[Row], bool]:
         """One page in CloudStack's order, the latest first, and whether more follow."""

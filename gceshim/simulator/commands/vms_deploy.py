@@ -31,6 +31,7 @@ class Plan:
     memory_mib: int
     root_bytes: int
     details: dict[str, str]
+    root_offering: model.DiskOffering | None = None
     data_offering: model.DiskOffering | None = None
     data_bytes: int = 0
     networks: list[model.Network] = field(default_factory=list)
@@ -107,6 +108,9 @@ def _plan_disks(call: Call, plan: Plan) -> None:
         plan.root_bytes = data_disk_bytes(disk, args.number("size"))
         return
     plan.root_bytes = plan.template.size_gib * GIB
+    override = args.one("overridediskofferingid", model.DiskOffering)
+    if override is not None:
+        _override_root(plan, override)
     named = {key.casefold(): value for key, value in plan.details.items()}
     if "rootdisksize" in named:
         text = named["rootdisksize"]
@@ -121,6 +125,20 @@ def _plan_disks(call: Call, plan: Plan) -> None:
     if disk is not None:
         plan.data_offering = disk
         plan.data_bytes = data_disk_bytes(disk, args.number("size"))
+
+
+def _override_root(plan: Plan, offering: model.DiskOffering) -> None:
+    """Root storage from a disk offering instead of the compute offering's own."""
+    sized = any(key.casefold() == "rootdisksize" for key in plan.details)
+    if offering.custom and not sized:
+        raise errors.invalid("This disk offering requires a custom size specified")
+    if not offering.custom:
+        if sized:
+            raise errors.invalid("This disk offering does not allow custom size")
+        if offering.size_gib < plan.template.size_gib:
+            raise errors.invalid(f"Root disk size {offering.size_gib} GB is less than the size of the template")
+        plan.root_bytes = offering.size_gib * GIB
+    plan.root_offering = offering
 
 
 def _user_data(call: Call, owner: model.Account) -> tuple[str | None, model.UserData | None]:
@@ -296,6 +314,7 @@ def _create(call: Call, plan: Plan) -> model.Vm:
         kind="ROOT",
         size_bytes=plan.root_bytes,
         template=plan.template,
+        offering=plan.root_offering,
         vm=vm,
         device=0,
         attached=vm.created,
