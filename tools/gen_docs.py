@@ -1,5 +1,5 @@
 """
-Write what is generated: docs/settings.md, conf/gceshim.toml and docs/cli.md.
+Write what is generated: docs/settings.md, conf/gceshim.toml, docs/cli.md, docs/mapping/*.md and docs/support.md.
 
 `python tools/gen_docs.py` writes them; with `--check` it writes nothing and fails when one of them is stale.
 """
@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+from gen_mapping import mapping_pages
+from gen_support import support_pages
 
 from gceshim.cli import COMMANDS, build_parser
 from gceshim.drivers.cloudstack.settings import Settings as CloudStackSettings
@@ -58,19 +61,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    stale = [path for path, text in pages().items() if not (ROOT / path).exists() or (ROOT / path).read_text() != text]
+    made = pages()
+    stale = [path for path, text in made.items() if not (ROOT / path).exists() or (ROOT / path).read_text() != text]
     for path in stale:
         if check:
             print(f"{path} is stale: run `make docs`", file=sys.stderr)
         else:
-            (ROOT / path).write_text(pages()[path])
+            (ROOT / path).write_text(made[path])
             print(f"wrote {path}")
     return 1 if check and stale else 0
 
 
 def pages() -> dict[str, str]:
     """Each generated file and its text."""
-    return {"docs/settings.md": settings_page(), "conf/gceshim.toml": sample(), "docs/cli.md": cli_page()}
+    settings = {"docs/settings.md": settings_page(), "conf/gceshim.toml": sample(), "docs/cli.md": cli_page()}
+    return settings | mapping_pages() | support_pages()
 
 
 def sections() -> Iterator[tuple[str, list[Setting]]]:
