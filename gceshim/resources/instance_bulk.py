@@ -13,6 +13,7 @@ from gceshim.drivers.base import Steps
 from gceshim.model import InstanceRef, InstanceSpec
 from gceshim.operations.record import Operation
 from gceshim.protocol.errors import Invalid, Required, invalid_value
+from gceshim.resources import checks
 from gceshim.resources.base import Body, Collection, method, workflow
 from gceshim.resources.call import Call
 from gceshim.resources.instance_spec import FIELDS, OVERRIDDEN, REFUSED, from_gce
@@ -21,6 +22,7 @@ from gceshim.resources.project_metadata import read_metadata
 MOST: Final = 100
 """Machines in one request; GCE allows 1,000, for which one CloudStack account is seldom large enough."""
 
+WORKFLOWS: Final[Mapping[str, str]] = {"insert": "instances.create", "delete": "instances.remove"}
 LONGEST_WAIT_SECONDS: Final = 3600.0
 PAGES: Final = 20
 _INSIDE: Final = "instanceProperties"
@@ -32,6 +34,7 @@ class Group:
 
     id: str
     user: str
+    zone: str
     path: str
     least: int
 
@@ -49,41 +52,43 @@ class InstanceBulk(Collection, name="instances", scope="zone", needs=("instances
     @method
     async def bulk_insert(self, call: Call) -> Body:
         count, least = counts(call.body)
+        refuse_shared_disks(call.body.get(_INSIDE, {}).get("disks", ()))
         names = await self._names(call, count)
         project_metadata = await read_metadata(self.store, call.tenant)
         specs = [from_gce(one_of(call, name), project_metadata) for name in names]
         for spec in specs:
             await self.driver.instances.check(call.tenant, spec)
         path = call.path("zones", call.zone, "instances")
-        group = Group(str(uuid.uuid4()), call.wire.caller.email, path, least)
+        group = Group(str(uuid.uuid4()), call.wire.caller.email, call.zone, path, least)
         target = ("zones", call.zone)
         return await self.begin(call, self.create_all, tuple(specs), group, target=target, group_id=group.id)
 
     @workflow
     async def create_all(self, steps: Steps, specs: tuple[InstanceSpec, ...], group: Group) -> None:
-        names = [await self._begin_one(steps, spec, index, group) for index, spec in enumerate(specs)]
+        names = [await self._begin(steps, group, "insert", spec.name, spec) for spec in specs]
         ended: list[Operation] = []
-        for spec, name in zip(specs, names, strict=True):
-            ended.append(await self._ended(steps, spec.zone, name))
+        for name in names:
+            ended.append(await self._ended(steps, group.zone, name))
             await steps.progress(100 * len(ended) // len(specs))
         failed = [operation for operation in ended if operation.errors]
         if len(ended) - len(failed) < group.least:
-            await self._remove(steps, specs, ended)
-            raise driver_errors.Failed(f"{len(failed)} of {len(ended)} instances failed: {failed[0].errors[0].message}")
+            why = f"{len(failed)} of {len(ended)} instances failed: {failed[0].errors[0].message}"
+            left = await self._remove(steps, group, [spec.name for spec in specs], ended)
+            raise driver_errors.Failed(why + (f" (left behind: {', '.join(left)})" if left else ""))
 
-    async def _begin_one(self, steps: Steps, spec: InstanceSpec, index: int, group: Group) -> str:
-        """The same operation again on a replay, by its request id."""
+    async def _begin(self, steps: Steps, group: Group, verb: str, name: str, subject: object) -> str:
+        """An operation on one of the machines; on a replay the same again, by its request id."""
         operation = await self.engine.begin(
             steps.tenant,
-            "instances.create",
-            (spec,),
-            type="insert",
+            WORKFLOWS[verb],
+            (subject,),
+            type=verb,
             scope_kind="zone",
-            scope=spec.zone,
-            target=f"{group.path}/{spec.name}",
+            scope=group.zone,
+            target=f"{group.path}/{name}",
             user=group.user,
-            request_id=f"{steps.operation}-{index}",
-            group_id=group.id,
+            request_id=f"{steps.operation}-{verb}-{name}",
+            group_id=group.id if verb == "insert" else "",
         )
         return operation.name
 
@@ -93,12 +98,19 @@ class InstanceBulk(Collection, name="instances", scope="zone", needs=("instances
             operation = await self.engine.wait(steps.tenant.owner, "zone", zone, name, LONGEST_WAIT_SECONDS)
         return operation
 
-    async def _remove(self, steps: Steps, specs: Sequence[InstanceSpec], ended: Sequence[Operation]) -> None:
-        """Fewer than asked for is not what was asked for: those that were made go again."""
-        for spec, operation in zip(specs, ended, strict=True):
-            if not operation.errors:
-                instance = await self.driver.instances.get(steps.tenant, spec.zone, spec.name)
-                await self.driver.instances.delete(steps, InstanceRef(spec.name, spec.zone, instance.backend_id))
+    async def _remove(self, steps: Steps, group: Group, names: Sequence[str], ended: Sequence[Operation]) -> list[str]:
+        """Fewer than asked for is not what was asked for: those that were made go again; the names of those left."""
+        begun: dict[str, str] = {}
+        for name, operation in zip(names, ended, strict=True):
+            if operation.errors:
+                continue
+            try:
+                instance = await self.driver.instances.get(steps.tenant, group.zone, name)
+            except driver_errors.NotFound:
+                continue
+            reference = InstanceRef(name, group.zone, instance.backend_id)
+            begun[name] = await self._begin(steps, group, "delete", name, reference)
+        return [name for name, deletion in begun.items() if (await self._ended(steps, group.zone, deletion)).errors]
 
     async def _names(self, call: Call, count: int) -> list[str]:
         given = sorted(call.body.get("perInstanceProperties", {}))
@@ -106,7 +118,7 @@ class InstanceBulk(Collection, name="instances", scope="zone", needs=("instances
             if len(given) != count:
                 why = "count and the number of perInstanceProperties differ."
                 raise Invalid(invalid_value("resource.count", count, why))
-            return given
+            return [checks.resource_name(name, "resource.perInstanceProperties") for name in given]
         pattern = call.body.get("namePattern", "")
         match = re.fullmatch(r"([a-z](?:[-a-z0-9]*))?(#+)([-a-z0-9]*)", pattern)
         if match is None:
@@ -115,7 +127,8 @@ class InstanceBulk(Collection, name="instances", scope="zone", needs=("instances
         before, digits, after = match[1] or "", len(match[2]), match[3]
         taken = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
         first = 1 + max([0, *[int(found[1]) for name in await self._taken(call) if (found := taken.fullmatch(name))]])
-        return [f"{before}{number:0{digits}d}{after}" for number in range(first, first + count)]
+        numbered = [f"{before}{number:0{digits}d}{after}" for number in range(first, first + count)]
+        return [checks.resource_name(name, "resource.namePattern") for name in numbered]
 
     async def _taken(self, call: Call) -> list[str]:
         names: list[str] = []
@@ -140,8 +153,30 @@ def counts(body: Mapping[str, Any]) -> tuple[int, int]:
     return count, least
 
 
+def refuse_shared_disks(disks: Sequence[Mapping[str, Any]]) -> None:
+    """:raises Invalid: a disk is there already, or named: only one of the machines could have it."""
+    for index, disk in enumerate(disks):
+        for path, value in (
+            ("source", disk.get("source")),
+            ("initializeParams.diskName", disk.get("initializeParams", {}).get("diskName")),
+        ):
+            if value:
+                field = f"resource.{_INSIDE}.disks[{index}].{path}"
+                raise Invalid(invalid_value(field, value, "Only one of the machines could have this disk."))
+
+
 def one_of(call: Call, name: str) -> Call:
     """The call that instances.insert would be for one of the machines."""
     own = call.body.get("perInstanceProperties", {}).get(name, {})
-    body = {**call.body.get(_INSIDE, {}), "name": name, **({"hostname": own["hostname"]} if "hostname" in own else {})}
+    properties = call.body.get(_INSIDE, {})
+    body = {**properties, "name": name, **({"hostname": own["hostname"]} if "hostname" in own else {})}
+    if "disks" in properties:
+        body["disks"] = [_disk_of(name, index, disk) for index, disk in enumerate(properties["disks"])]
     return replace(call, wire=replace(call.wire, body=body))
+
+
+def _disk_of(machine: str, index: int, disk: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A device name, which is the same for all machines, must not name the disk."""
+    if not index or "initializeParams" not in disk:
+        return disk
+    return {**disk, "initializeParams": {**disk["initializeParams"], "diskName": f"{machine}-{index}"}}

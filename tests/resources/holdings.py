@@ -47,8 +47,8 @@ class NothingChanged(Holdings):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            assert self.changes() == []
+        if error is None and (changes := self.changes()):
+            raise AssertionError("\n".join(["something has changed:", *changes]))
 
 
 def _lines(cloudstack: Simulator) -> Iterator[str]:
