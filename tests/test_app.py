@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
-from gceshim.app import Shim
+import gceshim
+from gceshim.app import Shim, handlers
 from gceshim.drivers.cloudstack.driver import CloudStackDriver
 from gceshim.drivers.loader import DriverLoadError
 from gceshim.model import Credentials
@@ -21,9 +22,10 @@ from gceshim.protocol.call import Authenticator, Caller
 from gceshim.protocol.discovery import Document
 from gceshim.resources.table import COLLECTIONS
 from gceshim.settings import Settings, SettingsError
-from gceshim.simulator import Simulator
+from gceshim.simulator import Simulator, SimulatorSettings
 from gceshim.testing.gce import Gce
 from gceshim.testing.world import World
+from tests.resources.requests import insert_body
 
 pytestmark = pytest.mark.gen_test
 
@@ -84,13 +86,17 @@ async def test_a_setting_of_the_driver_that_is_wrong_is_named(tmp_path: Path) ->
 
 
 class HostAuthenticator(Authenticator):
-    """A host application that knows its users by a header."""
+    """A host application that knows its users by a header; `known` may go on with what they began."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, known: Collection[str] = ()) -> None:
         self._credentials = credentials
+        self._known = known
 
     async def authenticate(self, bearer: str | None, headers: Mapping[str, str]) -> Caller:
         return Caller(headers["x-host-user"], "user@example.org", self._credentials)
+
+    async def credentials(self, subject: str) -> Credentials | None:
+        return self._credentials if subject in self._known else None
 
 
 class Hello(tornado.web.RequestHandler):
@@ -112,7 +118,7 @@ async def test_two_servers_in_one_application_with_the_hosts_own_logins(
         shim = Shim(Settings.load(overrides=overrides), authenticator=HostAuthenticator(keys))
         await shim.open()
         shims.append(shim)
-    rules: list[Any] = [*shims[0].handlers("/one"), *shims[1].handlers("/two"), (r"/hello", Hello)]
+    rules: list[Any] = [*handlers(shims[0], "/one"), *handlers(shims[1], "/two"), (r"/hello", Hello)]
     server = HTTPServer(tornado.web.Application(rules))
     socket, port = bind_unused_port()
     server.add_sockets([socket])
@@ -136,6 +142,51 @@ async def test_two_servers_in_one_application_with_the_hosts_own_logins(
         await shim.close()
     server.stop()
     await server.close_all_connections()
+
+
+@pytest.mark.parametrize(("known", "ends_well"), [(["alice"], True), (["bob"], False)])
+async def test_operations_of_the_hosts_users_survive_a_restart(
+    tmp_path: Path, discovery: Document, known: list[str], ends_well: bool
+) -> None:
+    """They go on with the credentials that the host has for whoever began them, or end with an error."""
+    simulator = Simulator(SimulatorSettings(job_seconds_by_command={"rebootVirtualMachine": 1.0}))
+    overrides = {
+        "store.path": str(tmp_path / "store"),
+        "auth.master_key_file": str(tmp_path / "key"),
+        "server.shutdown_seconds": 0,
+        "operations.poll_min_seconds": 0.01,
+        "driver.cloudstack.url": await simulator.start(),
+    }
+    users = HostAuthenticator(Credentials(*simulator.keys("demo")), known)
+    alice = {"X-Host-User": "alice"}
+    socket, port = bind_unused_port()
+    gce = Gce(f"http://127.0.0.1:{port}", "", discovery)
+
+    async with gceshim.Shim(Settings.load(overrides=overrides), authenticator=users) as shim:
+        server = HTTPServer(gceshim.make_app(shim))
+        server.add_sockets([socket])
+        insert = {"project": "demo", "zone": "sandbox-1-a", "body": insert_body("vm-1")}
+        made = await gce.call("compute.instances.insert", **insert, headers={**alice, "Prefer": "wait=30"})
+        assert made["status"] == "DONE"
+        where = {"project": "demo", "zone": "sandbox-1-a", "instance": "vm-1"}
+        reset = await gce.call("compute.instances.reset", **where, headers=alice)
+        server.stop()
+        await server.close_all_connections()
+    assert reset["status"] != "DONE"
+
+    socket, port = bind_unused_port()
+    again = Gce(f"http://127.0.0.1:{port}/gce", "", discovery)
+    async with gceshim.Shim(Settings.load(overrides=overrides), authenticator=users) as shim:
+        server = HTTPServer(gceshim.make_app(shim, "/gce"))
+        server.add_sockets([socket])
+        here = {"project": "demo", "zone": "sandbox-1-a", "operation": reset["name"]}
+        ended = await again.call("compute.zoneOperations.wait", **here, headers=alice)
+        assert (ended["status"], "error" not in ended) == ("DONE", ends_well)
+        server.stop()
+        await server.close_all_connections()
+    gce.close()
+    again.close()
+    await simulator.stop()
 
 
 async def test_a_store_that_is_gone_is_a_503(gce: Gce, world: World) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 from gceshim.auth.credentials import CredentialVault
 from gceshim.auth.errors import CredentialsNotFound, InvalidToken
 from gceshim.auth.tokens import MAX_LENGTH, Tokens, digest
+from gceshim.model import Credentials
 from gceshim.protocol.call import Authenticator, Caller
 from gceshim.protocol.errors import BackendError, InvalidCredentials, LoginRequired
 from gceshim.stores.errors import StoreError
@@ -48,6 +49,13 @@ class BearerAuthenticator(Authenticator):
         while len(self._cache) > CACHE_SIZE:
             self._cache.popitem(last=False)
         return caller
+
+    async def credentials(self, subject: str) -> Credentials | None:
+        """Those that are stored for the subject now."""
+        try:
+            return await self._vault.get(subject)
+        except CredentialsNotFound:
+            return None
 
     async def _look_up(self, bearer: str) -> Caller:
         try:

@@ -33,7 +33,7 @@ class Caller:
 
 
 class Authenticator(abc.ABC):
-    """Turns a bearer token into a caller."""
+    """Knows who calls: by a bearer token, or by whatever a host application goes by."""
 
     @abc.abstractmethod
     async def authenticate(self, bearer: str | None, headers: Mapping[str, str]) -> Caller:
@@ -45,6 +45,15 @@ class Authenticator(abc.ABC):
         :raises LoginRequired: there are no credentials.
         :raises InvalidCredentials: they are not valid, or no longer.
         """
+
+    async def credentials(self, subject: str) -> object | None:
+        """
+        The credentials of somebody who does not call just now, as `Caller.credentials`.
+
+        For operations that a restart has cut short. None: they have none any more, or it cannot be told; such an
+        operation ends with an error.
+        """
+        return None
 
 
 @dataclass(frozen=True)
