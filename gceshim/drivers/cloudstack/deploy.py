@@ -256,8 +256,7 @@ class Deployer:
             for index, noted in external.items()
             if noted.get("id") and not plan.nics[int(index)].vpc_id
         ]
-        async with Undo() as undo:
-            await self._rules.open(steps, addresses, spec.network_tags, undo)
+        await self._rules.open(steps, addresses, spec.network_tags)
 
     async def _undo(self, steps: Steps, spec: InstanceSpec, plan: Plan, *, vm_id: str, held: list[str]) -> list[str]:
         """Remove what the operation made; returns in words what is left."""

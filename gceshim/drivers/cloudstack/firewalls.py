@@ -66,7 +66,7 @@ class Firewalls(base.Firewalls):
             self._forget_on_failure(steps, undo, rule.name, found["version"])
             await steps.progress(20)
             if not rule.disabled:
-                await self._enforce(steps, made.network, undo)
+                await self._enforce(steps, made.network)
         return made
 
     async def replace(self, steps: Steps, rule: Firewall, replaced: Firewall) -> None:
@@ -90,7 +90,7 @@ class Firewalls(base.Firewalls):
             self._forget_on_failure(steps, undo, rule.name, number + 1)
             await steps.progress(20)
             if not (rule.disabled and replaced.disabled):
-                await self._enforce(steps, made.network, undo)
+                await self._enforce(steps, made.network)
         await self._forget(steps, rule.name, number)
 
     async def delete(self, steps: Steps, name: str) -> None:
@@ -116,7 +116,7 @@ class Firewalls(base.Firewalls):
             self._forget_on_failure(steps, undo, found["name"], found["version"] + 1)
             await steps.progress(20)
             if not found["disabled"]:
-                await self._enforce(steps, found["network"], undo)
+                await self._enforce(steps, found["network"])
         await self._forget(steps, found["name"], found["version"] + 1)
 
     async def _checked(self, tenant: Tenant, rule: Firewall, replaced: Firewall | None) -> Terrain:
@@ -141,7 +141,7 @@ class Firewalls(base.Firewalls):
         others = [item for item in rules if item.network == rule.network and item.name != rule.name]
         await self._terrains.check(tenant, terrain, statements_of(others))
 
-    async def _enforce(self, steps: Steps, network: str, undo: Undo) -> None:
+    async def _enforce(self, steps: Steps, network: str) -> None:
         async def is_there() -> bool:
             try:
                 await self._terrains.of(steps.tenant, network)
@@ -150,7 +150,7 @@ class Firewalls(base.Firewalls):
             return True
 
         if await steps.run("network", is_there):
-            await self._force.apply(steps, "", self._force.everywhere(steps.tenant, network), undo)
+            await self._force.put(steps, "", self._force.everywhere(steps.tenant, network))
         await steps.progress(90)
 
     def _forget_on_failure(self, steps: Steps, undo: Undo, name: str, number: int) -> None:

@@ -77,15 +77,25 @@ class Force:
         rules = await self._authored.rules(tenant)
         return statements_of(rule for rule in rules if rule.network == network)
 
-    async def apply(self, steps: Steps, prefix: str, survey: Survey, undo: Undo) -> None:
-        """Make what is surveyed as the rules want it; `undo` is told how to put back what there was."""
+    async def put(self, steps: Steps, prefix: str, survey: Survey) -> None:
+        """
+        Make what is surveyed as the rules want it or, when that fails, as it was. For who is `alone`.
+
+        :param prefix: begins the names of the steps.
+        """
         before = await self._rounds.before(steps, prefix, survey)
 
         async def back() -> None:
             await self._rounds.apply(steps, f"{prefix}undo-", survey, before, restore=True)
 
-        undo.add(back, "firewall rules in CloudStack")
-        await self._rounds.apply(steps, prefix, survey, before)
+        async with Undo() as undo:
+            undo.add(back, "firewall rules in CloudStack")
+            await self._rounds.apply(steps, prefix, survey, before)
+
+    async def put_alone(self, steps: Steps, prefix: str, survey: Survey) -> None:
+        """As `put`, waiting for others."""
+        async with self.alone(steps.tenant):
+            await self.put(steps, prefix, survey)
 
     def everywhere(self, tenant: Tenant, network: str) -> Survey:
         """All places of a network."""

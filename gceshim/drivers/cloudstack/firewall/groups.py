@@ -53,6 +53,12 @@ def group_name(network: str, network_tag: str = "") -> str:
     return f"{_PREFIX}{network}.{network_tag}" if network_tag else f"{_PREFIX}{network}"
 
 
+def is_group_of(name: str, network: str) -> bool:
+    """Whether it is one of the groups of a network."""
+    whole = group_name(network)
+    return name == whole or name.startswith(f"{whole}.")
+
+
 def group_rules(network: str, statements: Sequence[Statement], *, inside: Sequence[str]) -> dict[str, list[GroupRule]]:
     """
     The groups that rules need, with what is in each.
@@ -227,7 +233,7 @@ class Groups(Ground):
                 ],
             }
             for row in found
-            if text(row, "name") == whole or text(row, "name").startswith(f"{whole}.")
+            if is_group_of(text(row, "name"), self._network)
         }
 
     def changes(self, actual: Json, before: Json, *, restore: bool) -> Sequence[Change]:

@@ -11,8 +11,8 @@ from typing import Any, Final
 from gceshim.drivers import errors
 from gceshim.drivers.base import Json, Steps
 from gceshim.drivers.cloudstack.backend import Backend
-from gceshim.drivers.cloudstack.firewall.force import Address, Force, is_ephemeral
-from gceshim.drivers.cloudstack.firewall.groups import group_name
+from gceshim.drivers.cloudstack.firewall.force import Address, Force, is_ephemeral, tags_of_machine
+from gceshim.drivers.cloudstack.firewall.groups import group_name, is_group_of
 from gceshim.drivers.cloudstack.firewall.terrain import Terrain, terrain_of
 from gceshim.drivers.cloudstack.layout import Place
 from gceshim.drivers.cloudstack.machines import Machines
@@ -55,11 +55,26 @@ class MachineRules:
         names = found["groups"]
         if not found["needed"]:
             return {}
-        async with self._force.alone(tenant):
-            with self._force.awaiting(tenant, names):
-                survey = self._force.around_machine(tenant, lambda: self._terrains(tenant, ids), groups=names)
-                await self._force.apply(steps, "firewall-", survey, undo)
-                groups: dict[str, str] = await steps.run("firewall-groups", lambda: self._group_ids(tenant, names))
+        with self._force.awaiting(tenant, names):
+            return await self._into_groups(steps, ids, names, undo)
+
+    async def _into_groups(
+        self, steps: Steps, network_ids: set[str], names: Sequence[str], undo: Undo, prefix: str = ""
+    ) -> dict[str, str]:
+        """Put in place what a machine in these groups needs; the ids of the groups by name."""
+        tenant = steps.tenant
+
+        async def look() -> Sequence[Terrain]:
+            return await self._terrains(tenant, network_ids)
+
+        async def back() -> None:
+            # Rules that others have made since stay; only what nobody needs goes.
+            await self._force.put_alone(steps, f"{prefix}undo-firewall-", self._force.around_machine(tenant, look))
+
+        undo.add(back, "security groups")
+        survey = self._force.around_machine(tenant, look, groups=names)
+        await self._force.put_alone(steps, f"{prefix}firewall-", survey)
+        groups: dict[str, str] = await steps.run(f"{prefix}firewall-groups", lambda: self._group_ids(tenant, names))
         return groups
 
     @contextmanager
@@ -69,10 +84,10 @@ class MachineRules:
             yield
 
     async def open(
-        self, steps: Steps, addresses: Sequence[Address], network_tags: Sequence[str], undo: Undo, prefix: str = ""
+        self, steps: Steps, addresses: Sequence[Address], network_tags: Sequence[str], prefix: str = ""
     ) -> None:
-        """Let in what rules allow at public addresses that lead to a machine; those of VPCs are no matter of theirs."""
-        await self._at_addresses(steps, f"{prefix}firewall-open-", addresses, network_tags, undo)
+        """Let in what rules allow at public addresses that lead to a machine, or nothing new when that fails."""
+        await self._at_addresses(steps, f"{prefix}firewall-open-", addresses, network_tags)
 
     async def belongings(self, steps: Steps, vm_id: str, prefix: str = "") -> Json:
         """What rules have made for a machine, and what does not go with it; for `leave`."""
@@ -95,15 +110,11 @@ class MachineRules:
         try:
             if held:
                 unused = await steps.run(f"{prefix}firewall-held", lambda: self._unused(tenant, held))
-                async with Undo() as undo:
-                    await self._at_addresses(
-                        steps, f"{prefix}firewall-close-", [Address(*item) for item in unused], None, undo
-                    )
+                await self._at_addresses(steps, f"{prefix}firewall-close-", [Address(*item) for item in unused], None)
             if left["grouped"]:
                 ids = set(left["grouped"])
-                async with self._force.alone(tenant), Undo() as undo:
-                    survey = self._force.around_machine(tenant, lambda: self._terrains(tenant, ids))
-                    await self._force.apply(steps, f"{prefix}firewall-left-", survey, undo)
+                survey = self._force.around_machine(tenant, lambda: self._terrains(tenant, ids))
+                await self._force.put_alone(steps, f"{prefix}firewall-left-", survey)
         except errors.DriverError as exc:
             log.warning("firewall rules of a machine that is gone stay for now: %s (%s)", exc.message, exc.detail)
 
@@ -115,11 +126,12 @@ class MachineRules:
         addresses = await self._addresses_of(tenant, text(row, "id"), isolated) if isolated else []
         return {"addresses": [list(astuple(item)) for item in addresses], "grouped": grouped}
 
-    async def retag(self, steps: Steps, vm_id: str, network_tags: Sequence[str], undo: Undo, prefix: str = "") -> None:
+    async def retag(self, steps: Steps, vm_id: str, network_tags: Sequence[str], undo: Undo, prefix: str = "") -> Json:
         """
         Make the rules for other network tags apply to a machine; `undo` is told how to go back.
 
         To be called before the tags are written, so that nothing is when it is refused.
+        :returns: what is to be given to `leave` when all is done.
         :raises NotReady: the machine has security groups and is not stopped. :raises NotFound: it is gone.
         """
         tenant = steps.tenant
@@ -131,9 +143,9 @@ class MachineRules:
             found = await self._belongings(tenant, row)
             terrains = await self._terrains(tenant, set(found["grouped"]))
             names = names_of(terrains, network_tags)
-            present = await self._groups_of(tenant, vm_id) if found["grouped"] else {}
-            ours = {name for item in terrains for name in present if _is_of(name, item.network)}
-            moves = bool(found["grouped"]) and ours != set(names)
+            present = await self._groups_of(tenant, vm_id) if terrains else {}
+            ours = {name for item in terrains for name in present if is_group_of(name, item.network)}
+            moves = bool(terrains) and ours != set(names)
             if moves and text(row, "state") != _STOPPED:
                 raise errors.NotReady(
                     "In a zone with security groups, the network tags of an instance can be changed only while it is"
@@ -141,53 +153,52 @@ class MachineRules:
                     kind="instance",
                 )
             others = [present[name] for name in present if name not in ours]
-            return {**found, "names": names, "moves": moves, "others": others, "before": sorted(present.values())}
+            before = {"tags": tags_of_machine(row), "before": sorted(present.values())}
+            return {**found, **before, "names": names, "moves": moves, "others": others}
 
         found = await steps.run(f"{prefix}firewall-look", look)
-        if found["addresses"]:
-            await self._at_addresses(steps, f"{prefix}firewall-open-", found["addresses"], network_tags, undo)
+        addresses = [Address(*item) for item in found["addresses"]]
+
+        async def back() -> None:
+            await self._at_addresses(steps, f"{prefix}undo-firewall-open-", addresses, found["tags"])
+
+        undo.add(back, "firewall rules of the instance's addresses")
+        await self._at_addresses(steps, f"{prefix}firewall-open-", addresses, network_tags)
         if found["moves"]:
             await self._move(steps, vm_id, found, undo, prefix)
+        return {"addresses": [], "grouped": found["grouped"] if found["moves"] else []}
 
     async def _move(self, steps: Steps, vm_id: str, found: Json, undo: Undo, prefix: str) -> None:
-        """Put a stopped machine into other groups, which are made before and, where unused, removed after."""
+        """Put a stopped machine into other groups, which are made before."""
         tenant = steps.tenant
         names = found["names"]
+
+        async def put(name: str, group_ids: Sequence[str]) -> None:
+            async def update() -> bool:
+                form = {"id": vm_id, "securitygroupids": ",".join(group_ids)}
+                await self._backend.call(tenant, "updateVirtualMachine", **form)
+                return True
+
+            await steps.run(name, update)
+
+        async def back() -> None:
+            await put(f"{prefix}undo-firewall-move", found["before"])
+
         with self._force.awaiting(tenant, names):
-            ids = set(found["grouped"])
-            async with self._force.alone(tenant):
-                survey = self._force.around_machine(tenant, lambda: self._terrains(tenant, ids), groups=names)
-                await self._force.apply(steps, f"{prefix}firewall-", survey, undo)
-            groups = await steps.run(f"{prefix}firewall-groups", lambda: self._group_ids(tenant, names))
-
-            async def put(name: str, ids: Sequence[str]) -> None:
-                async def update() -> bool:
-                    form = {"id": vm_id, "securitygroupids": ",".join(ids)}
-                    await self._backend.call(tenant, "updateVirtualMachine", **form)
-                    return True
-
-                await steps.run(name, update)
-
-            async def back() -> None:
-                await put(f"{prefix}undo-firewall-move", found["before"])
-
+            groups = await self._into_groups(steps, set(found["grouped"]), names, undo, prefix)
             undo.add(back, "security groups of the instance")
             await put(f"{prefix}firewall-move", [*groups.values(), *found["others"]])
-        async with self._force.alone(tenant):
-            survey = self._force.around_machine(tenant, lambda: self._terrains(tenant, ids))
-            await self._force.apply(steps, f"{prefix}firewall-tidy-", survey, undo)
 
     async def _at_addresses(
-        self, steps: Steps, prefix: str, addresses: Sequence[Address], network_tags: Sequence[str] | None, undo: Undo
+        self, steps: Steps, prefix: str, addresses: Sequence[Address], network_tags: Sequence[str] | None
     ) -> None:
         tenant = steps.tenant
         for terrain in await self._terrains(tenant, {item.network_id for item in addresses}):
             here = [place.backend_id for place in terrain.isolated]
             mine = [item for item in addresses if item.network_id in here]
             if mine:
-                async with self._force.alone(tenant):
-                    survey = self._force.at_addresses(tenant, terrain.network, mine, network_tags)
-                    await self._force.apply(steps, f"{prefix}{terrain.network}-", survey, undo)
+                survey = self._force.at_addresses(tenant, terrain.network, mine, network_tags)
+                await self._force.put_alone(steps, f"{prefix}{terrain.network}-", survey)
 
     async def _terrains(self, tenant: Tenant, network_ids: set[str]) -> list[Terrain]:
         """The terrains of just these CloudStack networks, by network."""
@@ -242,8 +253,3 @@ def names_of(terrains: Sequence[Terrain], network_tags: Sequence[str]) -> list[s
         if item.grouped:
             found += [group_name(item.network), *(group_name(item.network, tag) for tag in dict.fromkeys(network_tags))]
     return found
-
-
-def _is_of(name: str, network: str) -> bool:
-    whole = group_name(network)
-    return name == whole or name.startswith(f"{whole}.")
