@@ -15,8 +15,9 @@ from gceshim.drivers.loader import load
 from gceshim.model import Credentials, Direction, Firewall, Page, Protocol
 from gceshim.simulator import Simulator, SimulatorSettings
 from gceshim.testing.conformance.outages import MUTATIONS, READS
-from gceshim.testing.conformance.subject import SSH, Ground, Subject
+from gceshim.testing.conformance.subject import SSH, Ground, Subject, Traits
 from gceshim.testing.conformance.suite import DriverConformance
+from tests.drivers.toy import ACCOUNTS, Backend, ToyDriver
 from tests.drivers.worlds import SG_ZONE, ZONE
 
 NOWHERE = "http://127.0.0.1:1/client/api"
@@ -91,6 +92,41 @@ class TestSecurityGroups:
     def subject(self) -> Subject:
         """There machines are on the operator's network, and network tags are groups."""
         return CloudStackSubject(SG_ZONE)
+
+
+class ToySubject(Subject):
+    """A stranger's driver: of machines alone, with everything that a trait may say said the other way."""
+
+    traits = Traits(
+        answers_offline=frozenset({"locations", "catalog"}),
+        custom_machine_types=False,
+        deletion_protection=False,
+        expunges=False,
+        external_addresses=False,
+        tags_running_machines=False,
+        tells_pending_jobs=False,
+    )
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Ground]:
+        driver = ToyDriver.create({})
+        mine, theirs = [
+            await driver.identity.tenant(name, Credentials(name, secret), "default")
+            for name, secret in ACCOUNTS.items()
+        ]
+        yield Ground(driver, mine, theirs, "toy-1-a", "small", "large", "toys", "bear")
+
+    def unreachable(self) -> Driver:
+        return ToyDriver(Backend(away=True))
+
+
+class TestStranger(DriverConformance):
+    """The suite is about the interface, not about CloudStack; and each side of each trait is asserted."""
+
+    @pytest.fixture
+    def subject(self) -> Subject:
+        """In memory."""
+        return ToySubject()
 
 
 def test_every_method_is_tried_without_a_backend():

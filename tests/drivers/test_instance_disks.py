@@ -9,7 +9,7 @@ import pytest
 from gceshim.drivers import errors
 from gceshim.model import GIB, AttachmentSpec, DiskOfInstance, DiskSpec
 from gceshim.simulator import SimulatorSettings
-from tests.drivers.journal import Crash
+from gceshim.testing.journal import Crash
 from tests.drivers.test_attachments import disks_of
 from tests.drivers.worlds import SG_ZONE, ZONE, cloud, on_loop, ref, spec
 
