@@ -677,6 +677,33 @@ async def retag(world, made, *network_tags):
 
 
 @on_loop
+async def test_machines_that_rules_do_not_reach_are_named():
+    """Made in CloudStack itself, they are in other groups; setting their tags puts them right."""
+    async with world_of("groups") as world:
+        made = await world.create(machine(world, "ours"))
+        vm = world.sim.vm("ours")
+        await world.raw(
+            "deployVirtualMachine",
+            name="theirs",
+            zoneid=vm.zone.uuid,
+            serviceofferingid=vm.offering.uuid,
+            templateid=vm.template.uuid,
+            startvm=False,
+        )
+        steps = world.steps()
+        await world.driver.firewalls.create(steps, rule())
+        ((code, message),) = steps.warnings
+        assert (code, message.rpartition(": ")[2]) == ("PARTIAL_SUCCESS", "theirs")
+        theirs = await world.driver.instances.get(world.tenant, world.zone, "theirs")
+        await retag(world, theirs)
+        steps = world.steps()
+        await world.driver.firewalls.delete(steps, "allow-ssh")
+        assert steps.warnings == []
+        assert sorted(group.name for group in world.sim.vm("theirs").groups) == ["default", "gce-default"]
+        assert made.network_tags == ()
+
+
+@on_loop
 async def test_other_network_tags_change_the_rules_of_an_address_at_once():
     """An isolated network does so while the machine runs."""
     async with world_of("isolated") as world:

@@ -151,6 +151,13 @@ class Firewalls(base.Firewalls):
 
         if await steps.run("network", is_there):
             await self._force.put(steps, "", self._force.everywhere(steps.tenant, network))
+            strangers = await steps.run("strangers", lambda: self._force.strangers(steps.tenant, network))
+            if strangers:
+                steps.warn(
+                    "PARTIAL_SUCCESS",
+                    "The rule does not reach instances that were made in CloudStack itself and are in no security group"
+                    f" of network {network!r}. Stop them and set their network tags: {', '.join(strangers[:20])}",
+                )
         await steps.progress(90)
 
     def _forget_on_failure(self, steps: Steps, undo: Undo, name: str, number: int) -> None:

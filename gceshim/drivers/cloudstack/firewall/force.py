@@ -17,12 +17,12 @@ from gceshim.drivers.cloudstack.default_network import DESCRIPTION
 from gceshim.drivers.cloudstack.firewall.acls import AccessList
 from gceshim.drivers.cloudstack.firewall.addresses import AddressRules, egress_of, ingress_of
 from gceshim.drivers.cloudstack.firewall.authored import Authored
-from gceshim.drivers.cloudstack.firewall.groups import Groups, group_rules
+from gceshim.drivers.cloudstack.firewall.groups import Groups, group_name, group_rules
 from gceshim.drivers.cloudstack.firewall.rounds import Ground, Rounds, Survey
 from gceshim.drivers.cloudstack.firewall.statements import Box, Inexpressible, Statement, statements_of
 from gceshim.drivers.cloudstack.firewall.terrain import Terrain, Terrains
 from gceshim.drivers.cloudstack.layout import Place
-from gceshim.drivers.cloudstack.rows import Row, flag, tags, text
+from gceshim.drivers.cloudstack.rows import Row, flag, rows, tags, text
 from gceshim.drivers.cloudstack.tags import decode
 from gceshim.drivers.cloudstack.undo import Undo
 from gceshim.model import Tenant
@@ -96,6 +96,19 @@ class Force:
         """As `put`, waiting for others."""
         async with self.alone(steps.tenant):
             await self.put(steps, prefix, survey)
+
+    async def strangers(self, tenant: Tenant, network: str) -> list[str]:
+        """The names of machines that rules of a network do not reach: they are in none of its security groups."""
+        terrain = await self._terrains.of(tenant, network)
+        found = []
+        for place in terrain.grouped:
+            for row in await self._backend.every_owned(
+                tenant, "listVirtualMachines", "virtualmachine", networkid=place.backend_id, details="secgrp"
+            ):
+                groups = {text(item, "name") for item in rows(row, "securitygroup")}
+                if group_name(terrain.network) not in groups:
+                    found.append(text(row, "name"))
+        return sorted(found)
 
     def everywhere(self, tenant: Tenant, network: str) -> Survey:
         """All places of a network."""
