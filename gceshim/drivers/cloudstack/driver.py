@@ -22,6 +22,7 @@ from gceshim.drivers.cloudstack.firewalls import Firewalls
 from gceshim.drivers.cloudstack.identity import Identity
 from gceshim.drivers.cloudstack.images import Images
 from gceshim.drivers.cloudstack.instance_disks import InstanceDisks
+from gceshim.drivers.cloudstack.instance_settings import InstanceSettings
 from gceshim.drivers.cloudstack.instances import Instances
 from gceshim.drivers.cloudstack.jobs import Jobs
 from gceshim.drivers.cloudstack.locations import Locations
@@ -112,6 +113,15 @@ class CloudStackDriver(base.Driver):
             disks=instance_disks,
             planner=planner,
             deployer=deployer,
+        )
+
+        self.instance_settings = InstanceSettings(
+            self.backend,
+            locations=locations,
+            catalog=catalog,
+            machines=machines,
+            volumes=volumes,
+            rules=self.machine_rules,
         )
 
     @classmethod

@@ -136,11 +136,12 @@ class Instances(base.Instances):
             raise errors.InUse(
                 f"Instance {instance.name!r} has deletion protection on", kind="instance", name=instance.name
             )
+        disks = found.get("disks", ())
         if found["there"]:
-            await self._disks.before_deletion(steps, found["disks"], instance.backend_id)
+            await self._disks.before_deletion(steps, disks, instance.backend_id)
             await self._deployer.destroy(steps, instance.backend_id)
             await steps.progress(70)
-        kept = await self._disks.after_deletion(steps, found["disks"])
+        kept = await self._disks.after_deletion(steps, disks)
         left = await self._deployer.release(steps, instance.backend_id)
         parts = ["its address could not be given back"] if left else []
         parts += [f"these disks could not be removed: {', '.join(kept)}"] if kept else []
