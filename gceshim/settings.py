@@ -81,8 +81,8 @@ class StoreSection(Section):
     )
     mongodb_uri: str = row(
         "",
-        "MongoDB to keep all of that in instead, as `mongodb://user:password@host/?replicaSet=rs0`; several servers can "
-        "share it if they share the master key. Empty: the embedded store.",
+        "MongoDB to keep all of that in instead, as `mongodb://user:password@host/?replicaSet=rs0`; several servers "
+        "can share it if they share the master key. Empty: the embedded store.",
         secret=True,
     )
     mongodb_database: str = row("gceshim", "Name of the database in that MongoDB.")
