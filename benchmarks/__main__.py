@@ -20,6 +20,7 @@ import itertools
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -117,7 +118,7 @@ class Bench:
         samples = {"direct": Sample(), "gceshim": Sample()}
         calls = {"direct": 0, "gceshim": 0}
         server: dict[str, float] = {"cpu_seconds": 0.0, "stall_seconds": 0.0, "busy_stall_seconds": 0.0}
-        cloud_cpu_seconds = 0.0
+        cpu_seconds = {"direct": 0.0, "gceshim": 0.0}
         with contextlib.ExitStack() as stack:
             workers = {side: self._workers(side, concurrency, stack) for side in samples}
             for side in samples:
@@ -126,16 +127,18 @@ class Bench:
                 for side in sorted(samples, reverse=number % 2 == 1):
                     self._cloud.usage()
                     self._server.usage()
+                    before = time.process_time()
                     sample = self._round(operation, workers[side], seconds=seconds, most=MOST_OPERATIONS)
+                    cpu_seconds[side] += time.process_time() - before
                     samples[side].add(sample)
                     used = self._cloud.usage()
+                    cpu_seconds[side] += used["cpu_seconds"]
                     calls[side] += sum(used["calls"].values())
                     if side == "gceshim":
                         usage = self._server.usage()
                         server["cpu_seconds"] += usage["cpu_seconds"]
                         for key in ("stall_seconds", "busy_stall_seconds"):
                             server[key] = max(server[key], usage[key])
-                        cloud_cpu_seconds += used["cpu_seconds"]
                     self._clean(operation)
         done = samples["gceshim"].count
         return Row(
@@ -149,7 +152,8 @@ class Bench:
             stall_ms=server["stall_seconds"] * 1000,
             busy_stall_ms=server["busy_stall_seconds"] * 1000,
             server_cpu_ms=server["cpu_seconds"] * 1000 / done,
-            cloud_cpu_ms=cloud_cpu_seconds * 1000 / done,
+            direct_cpu_ms=cpu_seconds["direct"] * 1000 / samples["direct"].count,
+            shim_cpu_ms=(cpu_seconds["gceshim"] + server["cpu_seconds"]) * 1000 / done,
         )
 
     def profile(self, operation: str, concurrency: int, seconds: float) -> str:
