@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from gceshim.drivers.base import Json, Steps, Submitted
-from gceshim.drivers.errors import BY_NAME, DriverError, Failed, Unavailable, from_job
+from gceshim.drivers.errors import BY_NAME, DriverError, Failed, Timeout, Unavailable, from_job
 from gceshim.model import JobState, Tenant
 from gceshim.operations.ledger import Ledger
 from gceshim.operations.poller import Poller
@@ -28,6 +28,7 @@ LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 FIND_PAUSE_SECONDS: Final = 0.2
+CALL_TRIES: Final = 5
 
 
 class Journal(Steps):
@@ -122,15 +123,44 @@ class Journal(Steps):
         return result
 
     async def _call(self, action: Callable[[], Awaitable[T]], find: Callable[[], Awaitable[T | None]] | None) -> T:
-        try:
-            return await action()
-        except Unavailable as exc:
-            # The call may have taken effect all the same: better to look than to leave an orphan behind.
-            found = None if find is None else await self._find(find)
-            if found is None:
-                raise
-            LOG.info("operation %s: found what a call without answer made: %s", self.operation, exc.message)
-            return found
+        """
+        Call, and when there is no answer, look whether it took effect all the same, and if not, call again.
+
+        An orphan is worse than a wait. A call that timed out is looked for longer, and not repeated: the backend may
+        have it in hand still. One that may be repeated without harm is, for as long as the backend's silence is borne.
+        """
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self._settings.unavailable_seconds
+        pause = min(FIND_PAUSE_SECONDS, self._settings.poll_max_seconds)
+        tries = 1
+        while True:
+            try:
+                return await action()
+            except Unavailable as exc:
+                found = None if find is None else await self._look(find, late=isinstance(exc, Timeout))
+                if found is not None:
+                    LOG.info("operation %s: found what a call without answer made: %s", self.operation, exc.message)
+                    return found
+                again = loop.time() + pause <= give_up if find is None else tries < CALL_TRIES
+                if not again or (find is not None and isinstance(exc, Timeout)):
+                    raise
+                LOG.info("operation %s: a call without answer is repeated: %s", self.operation, exc.message)
+            tries += 1
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, self._settings.poll_max_seconds)
+            await self._ledger.write()  # this is what tells that the lease is still ours
+
+    async def _look(self, find: Callable[[], Awaitable[T | None]], *, late: bool) -> T | None:
+        """As `_find`; `late`: again and again for a while, until something is there."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + (self._settings.late_seconds if late else 0.0)
+        pause = min(FIND_PAUSE_SECONDS, self._settings.poll_max_seconds)
+        while True:
+            found = await self._find(find)
+            if found is not None or loop.time() + pause > give_up:
+                return found
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, self._settings.poll_max_seconds)
 
     async def _find(self, find: Callable[[], Awaitable[T | None]]) -> T | None:
         """Look, for as long as the backend's silence is borne with. :raises DriverError: as `find`."""

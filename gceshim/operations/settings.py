@@ -15,6 +15,7 @@ class OperationsSettings:
     `poll_sweep_seconds`, and then about those that have ended, `poll_concurrency` at a time.
 
     `unavailable_seconds`: how long a backend that does not answer is tried before a job is given up.
+    `late_seconds`: how long it is looked for what a call has made that was not answered in time.
     `job_seconds`: how long a job may be pending before it is given up.
 
     `lease_seconds`: how long after its last sign of life a process loses its operations to another.
@@ -31,6 +32,7 @@ class OperationsSettings:
     poll_sweep_seconds: float = 0.5
     poll_concurrency: int = 8
     unavailable_seconds: float = 1800.0
+    late_seconds: float = 10.0
     job_seconds: float = 6 * 3600.0
     lease_seconds: float = 20.0
     heartbeat_seconds: float = 5.0

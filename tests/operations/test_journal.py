@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections import Counter
 from typing import Any
 
@@ -13,11 +14,13 @@ from hypothesis import strategies as st
 from gceshim.drivers import errors
 from gceshim.drivers.base import Steps, Submitted
 from gceshim.operations.engine import Engine
+from gceshim.operations.journal import CALL_TRIES
 from gceshim.operations.record import Operation, StepState
 from gceshim.stores.base import Store
 from tests.stores.running import LIMIT_SECONDS, in_loop, until
 
 from .backend import (
+    FAST,
     Act,
     Backend,
     Clock,
@@ -204,8 +207,76 @@ async def test_a_job_that_the_backend_forgot_is_looked_for() -> None:
 
 
 @in_loop
+async def test_a_call_that_was_cut_off_and_made_nothing_is_made_again() -> None:
+    """A backend that starts anew cuts off what it is asked just then; it will have nothing of it in hand."""
+    calls: list[str] = []
+
+    async def workflow(steps: Steps) -> None:
+        async def action() -> Any:
+            calls.append("action")
+            if len(calls) < 5:
+                raise errors.Unavailable("cut off")
+            return 1
+
+        async def find() -> None:
+            calls.append("find")
+
+        await steps.run("a", action, find=find)
+        await steps.run("b", action)
+
+    async with in_memory() as store, started(make_engine(store, Backend())) as engine:
+        operation = await with_steps(engine, workflow)
+    assert calls == ["action", "find", "action", "find", "action", "action"]
+    assert operation.errors == ()
+
+
+@in_loop
+async def test_a_backend_that_cuts_off_each_call_fails_the_operation() -> None:
+    """Although it answers when it is looked at: that goes on for some calls only."""
+    calls = 0
+
+    async def workflow(steps: Steps) -> None:
+        async def action() -> Any:
+            nonlocal calls
+            calls += 1
+            raise errors.Unavailable("cut off")
+
+        async def find() -> None:
+            return None
+
+        await steps.run("a", action, find=find)
+
+    async with in_memory() as store, started(make_engine(store, Backend())) as engine:
+        operation = await with_steps(engine, workflow)
+    assert calls == CALL_TRIES
+    assert [error.code for error in operation.errors] == ["UNAVAILABLE"]
+
+
+@in_loop
+async def test_what_a_call_made_that_was_not_answered_in_time_is_found_later() -> None:
+    """The backend had it in hand still when it was looked at first."""
+    looks = 0
+
+    async def workflow(steps: Steps) -> None:
+        async def action() -> Any:
+            raise errors.Timeout("no answer")
+
+        async def find() -> int | None:
+            nonlocal looks
+            looks += 1
+            return 7 if looks == 3 else None
+
+        assert await steps.run("a", action, find=find) == 7
+
+    patient = dataclasses.replace(FAST, late_seconds=10.0)
+    async with in_memory() as store, started(make_engine(store, Backend(), settings=patient)) as engine:
+        operation = await with_steps(engine, workflow)
+    assert operation.errors == ()
+
+
+@in_loop
 async def test_a_call_without_answer_that_made_nothing_fails() -> None:
-    """It is not repeated: the workflow, or the caller, decides."""
+    """One that timed out is not repeated: the backend may have it in hand still."""
     calls = 0
 
     async def workflow(steps: Steps) -> None:

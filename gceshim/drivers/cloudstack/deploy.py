@@ -102,7 +102,8 @@ class Deployer:
                 return Submitted("", vm_id)
             if text(row, "state") in _GOING and text(row, "jobid") and number(row, "jobstatus") == 0:
                 return Submitted(text(row, "jobid"), vm_id)
-            return None
+            job_id = await job_about(self._backend, tenant, vm_id, "VirtualMachine", pending="DestroyVM")
+            return Submitted(job_id, vm_id) if job_id else None
 
         async def submit(expunge: bool) -> Submitted:
             return submitted(

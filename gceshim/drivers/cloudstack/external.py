@@ -19,7 +19,8 @@ from gceshim.model import Tenant
 
 _LIST: Final = "listPublicIpAddresses"
 _KEY: Final = "publicipaddress"
-_MOST_TRIES: Final = 3
+_MOST_TRIES: Final = 6
+_MOST_RELEASES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Addresses:
 
     CloudStack cannot be told at the time of asking what an address is for, so one that was asked for by a call whose
     answer was lost is known only by being new and unmarked. The mark is what decides: a tag can be set but once, and
-    who cannot set it takes another address.
+    who cannot set it takes one that is left over, where the one who was faster asked for one too, or else another.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -50,22 +51,28 @@ class Addresses:
             addresses that are to be given back when the machine fails; this one is added.
         """
         tenant = steps.tenant
+        known = frozenset(await steps.run(f"{name}-before", lambda: self._unmarked(tenant, nic)))
+
+        async def submit() -> Submitted:
+            where = {"vpcid": nic.vpc_id} if nic.vpc_id else {"networkid": nic.network_id}
+            return submitted(await self._backend.owned(tenant, "associateIpAddress", **where))
+
+        async def new() -> str:
+            found = [item for item in await self._unmarked(tenant, nic) if item not in known]
+            return found[0] if found else ""
+
+        async def find() -> Submitted | None:
+            await settle(self._backend, tenant, "AssociateIPAddr")
+            found = await new()
+            return Submitted("", found) if found else None
+
         for attempt in range(1, _MOST_TRIES + 1):
             step = name if attempt == 1 else f"{name}-again-{attempt}"
-            before = await steps.run(f"{step}-before", lambda: self._unmarked(tenant, nic))
-            known = frozenset(before)
-
-            async def submit() -> Submitted:
-                where = {"vpcid": nic.vpc_id} if nic.vpc_id else {"networkid": nic.network_id}
-                return submitted(await self._backend.owned(tenant, "associateIpAddress", **where))
-
-            async def find(known: frozenset[str] = known) -> Submitted | None:
-                await settle(self._backend, tenant, "AssociateIPAddr")
-                new = [item for item in await self._unmarked(tenant, nic) if item not in known]
-                return Submitted("", new[0]) if new else None
-
-            result = await steps.job(step, submit, find=find)
-            row = result.get("ipaddress", result)
+            left_over = await steps.run(f"{step}-left-over", new) if attempt > 1 else ""
+            row: Row = {"id": left_over}
+            if not left_over:
+                result = await steps.job(step, submit, find=find)
+                row = result.get("ipaddress", result)
             backend_id = text(row, "id")
             held.append(backend_id)
             if await self._claim(steps, f"{step}-claim", backend_id, vm_id):
@@ -114,13 +121,20 @@ class Addresses:
             return submitted(await self._backend.call(tenant, "disassociateIpAddress", id=address_id))
 
         async def find() -> Submitted | None:
+            await settle(self._backend, tenant, "DisassociateIPAddr")
             return None if await self._row(tenant, address_id) else Submitted("", address_id)
 
-        try:
-            await steps.job(name, submit, find=find)
-        except errors.DriverError:
-            if await steps.run(f"{name}-check", lambda: self._is_held(tenant, address_id)):
-                raise
+        for attempt in range(1, _MOST_RELEASES + 1):
+            step = name if attempt == 1 else f"{name}-again-{attempt}"
+            try:
+                await steps.job(step, submit, find=find)
+            except errors.DriverError:
+                if not await steps.run(f"{step}-check", lambda: self._is_held(tenant, address_id)):
+                    return
+                if attempt == _MOST_RELEASES:
+                    raise
+            else:
+                return
 
     async def _claim(self, steps: Steps, name: str, address_id: str, vm_id: str) -> bool:
         async def current() -> Mapping[str, str] | None:

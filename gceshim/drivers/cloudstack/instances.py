@@ -13,7 +13,7 @@ from gceshim.drivers.cloudstack.backend import Backend
 from gceshim.drivers.cloudstack.catalog import Catalog, Offering
 from gceshim.drivers.cloudstack.deploy import Deployer
 from gceshim.drivers.cloudstack.instance_disks import InstanceDisks
-from gceshim.drivers.cloudstack.jobs import submitted
+from gceshim.drivers.cloudstack.jobs import job_about, submitted
 from gceshim.drivers.cloudstack.locations import Locations
 from gceshim.drivers.cloudstack.machines import Machines
 from gceshim.drivers.cloudstack.networks import Networks
@@ -26,15 +26,16 @@ from gceshim.model import Instance, InstanceRef, InstanceSpec, Page, Tenant, Zon
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A change of state: its command, and CloudStack's state when it is done."""
+    """A change of state: its command, how that is called in lists of jobs, and CloudStack's state when it is done."""
 
     name: str
     command: str
+    job: str
     done: str
 
 
-START = Verb("start", "startVirtualMachine", "Running")
-STOP = Verb("stop", "stopVirtualMachine", "Stopped")
+START = Verb("start", "startVirtualMachine", "StartVM", "Running")
+STOP = Verb("stop", "stopVirtualMachine", "StopVM", "Stopped")
 
 
 class Instances(base.Instances):
@@ -108,11 +109,19 @@ class Instances(base.Instances):
         plan = Plan.from_json(await steps.run("resolve", resolve))
         await steps.progress(5)
         vm_id = await self._deployer.create(steps, spec, plan)
-        row = await self._machines.by_id(tenant, vm_id)
-        if row is None:
+        made: list[Instance] = []
+
+        async def look() -> bool:
+            row = await self._machines.by_id(tenant, vm_id)
+            if row is not None:
+                volumes = await self._volumes.of_machine(tenant, vm_id)
+                made.extend(await self._instances(tenant, [(row, spec.name)], volumes))
+            return row is not None
+
+        # A step, so that a machine that is there is not called a failure for an answer that was lost.
+        if not await steps.run("look", look):
             raise errors.Failed(f"Instance {spec.name!r} was removed while it was made", kind="instance")
-        volumes = await self._volumes.of_machine(tenant, vm_id)
-        return (await self._instances(tenant, [(row, spec.name)], volumes))[0]
+        return made[0] if made else await self.get(tenant, spec.zone, spec.name)
 
     async def delete(self, steps: Steps, instance: InstanceRef) -> None:
         """
@@ -168,8 +177,12 @@ class Instances(base.Instances):
         async def submit() -> Submitted:
             return submitted(await self._backend.call(tenant, "rebootVirtualMachine", id=instance.backend_id))
 
+        async def find() -> Submitted | None:
+            job_id = await job_about(self._backend, tenant, instance.backend_id, "VirtualMachine", pending="RebootVM")
+            return Submitted(job_id, instance.backend_id) if job_id else None
+
         try:
-            await steps.job("reset", submit)
+            await steps.job("reset", submit, find=find)
         except (errors.Invalid, errors.Failed) as exc:
             if await steps.run("state-after", self._state(tenant, instance)) != "Running":
                 raise _not_running(instance) from exc
@@ -195,6 +208,9 @@ class Instances(base.Instances):
             return submitted(await self._backend.call(tenant, verb.command, id=instance.backend_id))
 
         async def find() -> Submitted | None:
+            job_id = await job_about(self._backend, tenant, instance.backend_id, "VirtualMachine", pending=verb.job)
+            if job_id:
+                return Submitted(job_id, instance.backend_id)
             row = await self._machines.by_id(tenant, instance.backend_id)
             return Submitted("", instance.backend_id) if row and text(row, "state") == verb.done else None
 

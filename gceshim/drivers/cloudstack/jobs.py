@@ -34,6 +34,8 @@ class Jobs(base.Jobs):
             raise errors.NotFound(
                 f"CloudStack does not know job {job_id}", detail=exc.detail, kind="job", name=job_id
             ) from exc
+        except errors.Failed as exc:  # of asking, not of the job
+            raise errors.Unavailable(exc.message, detail=exc.detail) from exc
         return job_of(job_id, reply)
 
     async def pending(self, tenant: Tenant) -> frozenset[str] | None:
@@ -72,12 +74,18 @@ def submitted(reply: Row) -> Submitted:
     return Submitted(job_id, text(reply, "id"))
 
 
-async def job_about(backend: Backend, tenant: Tenant, object_id: str, kind: str) -> str | None:
-    """The id of the latest job about an object, or None. Source: `listAsyncJobs`."""
+async def job_about(backend: Backend, tenant: Tenant, object_id: str, kind: str, *, pending: str = "") -> str | None:
+    """
+    The id of the latest job about an object, or None. Source: `listAsyncJobs`.
+
+    :param pending: only of jobs of this command that have not ended, as `StopVM`.
+    """
     async for page in backend.pages(
         tenant.credentials, "listAsyncJobs", "asyncjobs", resourceid=object_id, resourcetype=kind
     ):
         mine = [row for row in page if text(row, "jobinstanceid") == object_id]
+        if pending:
+            mine = [row for row in mine if number(row, "jobstatus") == 0 and command_of(row) == pending]
         if mine:
             return text(max(mine, key=lambda row: text(row, "created")), "jobid")
     return None

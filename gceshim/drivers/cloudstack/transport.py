@@ -188,8 +188,8 @@ class Transport:
         Carry out one command and return the object under `<command>response`.
 
         Takes `timeout_seconds` at most, waiting for a free thread included. Reads (`list*`, `query*`, `get*`,
-        `find*`) are tried again a few times when CloudStack cannot be reached, and all commands when it says that it
-        was asked too often.
+        `find*`) are tried again a few times when CloudStack cannot be reached or has an error of its own, and all
+        commands when it says that it was asked too often.
 
         :param params: as CloudStack names them. None is left out, booleans become true/false, sequences are joined
             with commas. Names like `tags[0].key` go in as `**{"tags[0].key": ...}`.
@@ -204,7 +204,7 @@ class Transport:
                 return await self._once(credentials, command, form)
             except errors.Timeout:
                 raise
-            except errors.Unavailable as exc:
+            except (errors.Unavailable, errors.Failed) as exc:
                 if last or not command.startswith(_SAFE):
                     raise
                 log.info("%s failed (%s); trying again", command, exc.detail or exc.message)

@@ -1,0 +1,65 @@
+"""A connection that breaks, or an answer that makes no sense, fails no operation and leaves nothing behind."""
+
+from __future__ import annotations
+
+import pytest
+
+from gceshim.simulator import Simulator, SimulatorSettings
+from gceshim.simulator.entities import PublicIp
+from gceshim.testing.gce import Gce
+from tests.resources.requests import HERE, changed, insert_body, made
+
+pytestmark = pytest.mark.gen_test(timeout=60)
+
+CHANGES = (
+    "deployVirtualMachine",
+    "associateIpAddress",
+    "createTags",
+    "enableStaticNat",
+    "stopVirtualMachine",
+    "startVirtualMachine",
+    "rebootVirtualMachine",
+    "destroyVirtualMachine",
+    "disassociateIpAddress",
+)
+READS = ("listVirtualMachines", "listPublicIpAddresses", "queryAsyncJobResult")
+
+
+@pytest.fixture
+def cloudstack_settings() -> SimulatorSettings:
+    """Jobs take long enough for who looks at once to find them under way."""
+    return SimulatorSettings(job_seconds=0.1)
+
+
+@pytest.mark.parametrize("fault", ["lost_reply", "connection_reset", "garbage_reply"])
+@pytest.mark.parametrize("command", CHANGES)
+async def test_a_change_whose_answer_is_lost_is_done_once(
+    command: str, fault: str, gce: Gce, cloudstack: Simulator
+) -> None:
+    """Whether it took effect is looked for; if not, it is asked for again."""
+    cloudstack.faults.add(fault, command, 1)
+    await live(gce, cloudstack)
+
+
+@pytest.mark.parametrize("command", READS)
+async def test_an_error_of_cloudstacks_own_while_reading_is_no_failure(
+    command: str, gce: Gce, cloudstack: Simulator
+) -> None:
+    """Asking about a job in vain says nothing of the job."""
+    await made(gce, insert_body("first"))
+    cloudstack.faults.add("error_rate", command, 2)
+    await live(gce, cloudstack)
+
+
+async def live(gce: Gce, cloudstack: Simulator) -> None:
+    """The life of a machine with a public address: one machine, one address, and nothing of it at the end."""
+    before = len(cloudstack.vms("demo"))
+    await made(gce, insert_body("vm-1", external=True, labels={"env": "test"}))
+    assert [vm.state for vm in cloudstack.vms("demo") if vm.name == "vm-1"] == ["Running"]
+    assert len([ip for ip in cloudstack.inspect.rows(PublicIp) if not ip.source_nat]) == 1
+
+    for verb in ("stop", "start", "reset", "delete"):
+        await changed(gce, f"compute.instances.{verb}", instance="vm-1")
+    assert len(cloudstack.vms("demo")) == before
+    assert [ip.address for ip in cloudstack.inspect.rows(PublicIp) if not ip.source_nat] == []
+    assert (await gce.error("compute.instances.get", **HERE, instance="vm-1"))["code"] == 404
