@@ -10,7 +10,7 @@ from pathlib import Path
 from gceshim.testing.conformance.suite import DriverConformance
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "drivers.md"
-TRIED = ["TestItself", "TestIdentity", "TestImages", "TestVerbs"]
+TRIED = ["TestItself", "TestIdentity", "TestImages", "TestInstances"]
 
 
 def snippet(word: str) -> str:

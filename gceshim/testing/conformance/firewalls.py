@@ -184,8 +184,7 @@ class FirewallsConformance:
 
             async def prepare() -> tuple[Firewall, Firewall]:
                 rule = await made(bench)
-                changed = bench.ground.rules[-1]
-                return dataclasses.replace(changed, name=rule.name, description="the new one"), rule
+                return dataclasses.replace(authored(rule), description="the new one"), rule
 
             async def replace(steps: MemorySteps, rules: tuple[Firewall, Firewall]) -> None:
                 await bench.driver.firewalls.replace(steps, *rules)
