@@ -41,7 +41,7 @@ def devices(vm_id: str, operation: str, reserved: Mapping[str, Any], volumes: Se
     :param operation: the one that made it, or "". :param reserved: the machine's reserved tags. :param volumes: rows of
         `listVolumes`, of any machine; the root may be missing.
     """
-    mine = [volume for volume in volumes if text(volume, "virtualmachineid") == vm_id]
+    mine = [volume for volume in volumes if text(volume, "virtualmachineid") == vm_id] if volumes else volumes
     root = next((volume for volume in mine if text(volume, "type") == "ROOT"), None)
     found = []
     taken = set()
@@ -50,6 +50,8 @@ def devices(vm_id: str, operation: str, reserved: Mapping[str, Any], volumes: Se
         name = kept if isinstance(kept, str) and kept else BOOT_DEVICE
         found.append(Device(root, name, 0, boot=True, auto_delete=reserved.get(BOOT_AUTO_DELETE) is not False))
         taken.add(name)
+    if not mine or mine == [root]:
+        return found  # as most machines are
     data = sorted((volume for volume in mine if volume is not root), key=lambda item: number(item, "deviceid") or 0)
     marks = [decode(tags(volume))[1] for volume in data]
     asked = [mark.get(DEVICE_NAME) for mark in marks]

@@ -167,7 +167,9 @@ def _interfaces(row: Row, reserved: Row, around: Surroundings) -> list[NetworkIn
     external = external if isinstance(external, dict) else {}
     zone = around.zones.get(text(row, "zoneid"))
     found = []
-    nics = sorted(rows(row, "nic"), key=lambda nic: (not flag(nic, "isdefault"), number(nic, "deviceid") or 0))
+    nics = rows(row, "nic")
+    if len(nics) > 1:
+        nics.sort(key=lambda nic: (not flag(nic, "isdefault"), number(nic, "deviceid") or 0))
     for index, nic in enumerate(nics):
         place = around.layout.places.get(text(nic, "networkid"))
         own = slug(text(nic, "networkname"))
