@@ -179,6 +179,8 @@ async def machines(gce: Tour) -> None:
         metadata={"items": [{"key": "colour", "value": "blue"}]},
         **kept,
     )
+    body["disks"][0]["deviceName"] = "root"
+    body["disks"].append({"autoDelete": True, "deviceName": "scratch", "initializeParams": {"diskSizeGb": "5"}})
     await gce.change("compute.instances.insert", **HERE, body=body, requestId="3a0b3d9c-8d0e-4d63-9b9e-6d3bd4e0a001")
     await gce.call("compute.instances.get", **HERE, instance="whole")
     asked = {"permissions": ["compute.instances.get"]}
