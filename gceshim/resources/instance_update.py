@@ -38,8 +38,10 @@ class InstanceUpdate(Collection, name="instances", scope="zone", needs=("instanc
     @method
     async def update(self, call: Call) -> Body:
         instance = await named(self, call)
-        refuse_others(call.body, to_gce(call, instance))
-        require(call.body, to_gce(call, instance)["fingerprint"], "instance")
+        place = ("zones", instance.zone, "instances", instance.name)
+        shown = self.show(call, "Instance", place, to_gce(call, instance))
+        refuse_others(call.body, shown)
+        require(call.body, shown["fingerprint"], "instance")
         changes = from_gce(call.body, instance, await read_metadata(self.store, call.tenant))
         return await begin_on(self, call, self.apply, instance, changes)
 
