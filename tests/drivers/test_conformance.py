@@ -35,6 +35,8 @@ class CloudStackSubject(Subject):
     def __init__(self, zone: str, spoil: Callable[[Driver], None] = lambda _: None) -> None:
         self.zone = zone
         self.spoil = spoil
+        # CloudStack moves only stopped machines between security groups.
+        self.traits = Traits(tags_running_machines=zone != SG_ZONE)
         # CloudStack changes the security groups of stopped machines alone.
         self.traits = Traits(tags_running_machines=zone != SG_ZONE)
 
