@@ -82,17 +82,12 @@ async def take(folder: Path) -> Tour:
     async with World(folder, document(), SimulatorSettings(remembered_calls=100_000)) as world:
         gce = Tour(world.url, await world.token(PROJECT))
         try:
-            there = world.shim.driver.capabilities()
             await catalogue(gce, world)
-            if "firewalls" in there:
-                await firewalls(gce)
+            await firewalls(gce)
             await machines(gce)
-            if "disks" in there:
-                await disks(gce)
-            if "instance_settings" in there:
-                await settings(gce)
-            if "attachments" in there:
-                await attachments(gce)
+            await disks(gce)
+            await settings(gce)
+            await attachments(gce)
             await networks(gce)
             await verbs(gce)
             await operations(gce, world)
@@ -116,8 +111,6 @@ async def catalogue(gce: Tour, world: World) -> None:
         "machineTypes": ("small-instance", "n1-standard-1", "custom-2-1024"),
         "diskTypes": ("pd-ssd",),
     }.items():
-        if collection == "diskTypes" and "disks" not in world.shim.driver.capabilities():
-            continue
         await gce.call(f"compute.{collection}.list", **HERE)
         await gce.call(f"compute.{collection}.aggregatedList", **GLOBAL)
         for name in names:
