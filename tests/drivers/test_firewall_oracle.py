@@ -10,7 +10,16 @@ from collections import Counter
 import pytest
 
 from gceshim.drivers import errors
-from gceshim.model import Credentials, Direction, Firewall, ImageRef, InstanceSpec, InterfaceSpec, Protocol
+from gceshim.model import (
+    Credentials,
+    Direction,
+    Firewall,
+    ImageRef,
+    InstanceRef,
+    InstanceSpec,
+    InterfaceSpec,
+    Protocol,
+)
 from gceshim.simulator import Simulator, SimulatorSettings
 from gceshim.simulator import entities as model
 from gceshim.simulator.settings import ZoneSettings
@@ -49,6 +58,7 @@ class Field:
         )
         self.driver = driver_for(self.sim)
         self.rules: dict[str, Firewall] = {}
+        self.tags = dict(TAGS)
         self.outcomes: Counter[str] = Counter()
 
     async def open(self) -> None:
@@ -146,6 +156,18 @@ class Field:
             word = f"{word} refused"
         self.outcomes[word] += 1
 
+    async def retag(self) -> None:
+        """Give a machine other network tags."""
+        name = self.random.choice(list(self.tags))
+        tags = tuple(self.random.sample(("web", "db", "else"), self.random.randint(0, 2)))
+        made = InstanceRef(name, "zone-a", self.sim.vm(name).uuid)
+        if self.kind == "groups":
+            await self.driver.instances.stop(self.steps(), made)
+        await self.driver.instance_settings.set_network_tags(self.steps(), made, tags)
+        await self.driver.instances.start(self.steps(), made)
+        self.tags[name] = tags
+        self.outcomes["retag"] += 1
+
     def packet(self, vm: model.Vm) -> Packet:
         """Any packet of a machine's."""
         pick = self.random
@@ -158,7 +180,7 @@ class Field:
             protocol=pick.choice((6, 6, 6, 17, 1, 50, 132, 112, 2)),
             port=pick.choice((22, 80, 25, 21, 31, 8080, 1, 65_535, 443)),
             far_vm=far_vm,
-            far_tags=TAGS[far_vm.name] if far_vm else (),
+            far_tags=self.tags[far_vm.name] if far_vm else (),
         )
 
 
@@ -169,13 +191,13 @@ async def test_what_passes_is_what_gce_lets_pass(kind, seed):
     field = Field(kind, zlib.crc32(f"{kind} {seed}".encode()))
     await field.open()
     for turn in range(250):
-        await field.change()
+        await (field.retag() if turn % 10 == 9 else field.change())
         rules = list(field.rules.values())
         assert await field.driver.firewalls.list(field.tenant) == sorted(rules, key=lambda rule: rule.name)
         for vm in field.sim.vms("demo"):
             for _ in range(12):
                 packet = field.packet(vm)
-                expected = gce_passes(rules, TAGS[vm.name], packet)
+                expected = gce_passes(rules, field.tags[vm.name], packet)
                 told = cloudstack_passes(field.sim, vm, packet)
                 assert told == expected, (turn, vm.name, packet, [dataclasses.astuple(rule) for rule in rules])
     assert list(field.sim.bugs) == []
