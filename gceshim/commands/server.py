@@ -46,7 +46,7 @@ class Listening:
         tls = tls_context(settings)
         sockets = _bind(settings)
         self._requests = _Requests(application)
-        self._server = HTTPServer(
+        self._server = _Server(
             self._requests,
             ssl_options=tls,
             idle_connection_timeout=_IDLE_SECONDS,
@@ -64,6 +64,15 @@ class Listening:
         except TimeoutError:
             LOG.warning("stopping with requests unanswered")
         await self._server.close_all_connections()
+
+
+class _Server(HTTPServer):
+    """Tornado's, which tells `_Requests` of connections that begin, and not of those that end."""
+
+    def on_close(self, server_conn: object) -> None:
+        super().on_close(server_conn)
+        if isinstance(self.request_callback, _Requests):
+            self.request_callback.on_close(server_conn)
 
 
 class _Requests(HTTPServerConnectionDelegate):
