@@ -59,18 +59,26 @@ class Call:
         """
         return Reference.parse(text, collection, field=f"resource.{field}")
 
+    def own(self, collection: str, text: str, field: str) -> Reference:
+        """
+        As `reference`, to a resource of the call's project.
+
+        :raises Invalid: as `reference`, or it is of another project: taking the own one of that name would be wrong.
+        """
+        found = self.reference(collection, text, field)
+        if found.project and not found.project.isdecimal() and found.project != self.wire.project:
+            why = f"It is in project '{found.project}', not in project '{self.wire.project}'."
+            raise Invalid(invalid_value(f"resource.{field}", text, why))
+        return found
+
     def zonal_name(self, collection: str, text: str, field: str) -> str:
         """
         The name of what a field of the body refers to, which is in the zone and project of the call.
 
-        :raises Invalid: as `reference`, or it is of another zone or project.
+        :raises Invalid: as `own`, or it is of another zone.
         """
-        found = self.reference(collection, text, field)
-        why = ""
+        found = self.own(collection, text, field)
         if found.scope and found.scope not in (self.zone, self.wire.zone):
             why = f"It is in zone '{found.scope}', not in zone '{self.zone}'."
-        elif found.project and not found.project.isdecimal() and found.project != self.wire.project:
-            why = f"It is in project '{found.project}', not in project '{self.wire.project}'."
-        if why:
             raise Invalid(invalid_value(f"resource.{field}", text, why))
         return found.name

@@ -132,7 +132,7 @@ def from_gce(call: Call, body: Mapping[str, Any]) -> Firewall:
     network = body.get("network") or ""
     return Firewall(
         name=checks.resource_name(body.get("name", "")),
-        network=call.reference("networks", network, "network").name if network else DEFAULT_NETWORK,
+        network=call.own("networks", network, "network").name if network else DEFAULT_NETWORK,
         direction=direction,
         priority=body.get("priority", PRIORITY),
         allow=bool(allowed),

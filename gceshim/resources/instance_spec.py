@@ -190,9 +190,9 @@ def _interfaces(call: Call, items: Sequence[Mapping[str, Any]]) -> tuple[Interfa
 def _interface(call: Call, item: Mapping[str, Any], field: str) -> InterfaceSpec:
     network = subnetwork = region = ""
     if item.get("network"):
-        network = call.reference("networks", item["network"], f"{field}.network").name
+        network = call.own("networks", item["network"], f"{field}.network").name
     if item.get("subnetwork"):
-        reference = call.reference("subnetworks", item["subnetwork"], f"{field}.subnetwork")
+        reference = call.own("subnetworks", item["subnetwork"], f"{field}.subnetwork")
         subnetwork, region = reference.name, reference.scope or ""
     if item.get("stackType", "IPV4_ONLY") != "IPV4_ONLY":
         raise Invalid(invalid_value(f"resource.{field}.stackType", item["stackType"], _NO_IPV6))

@@ -173,6 +173,7 @@ async def test_a_read_costs_few_cloudstack_calls(gce: Gce, cloudstack: Simulator
         ({"image": "projects/debian-cloud/global/images/family/debian-99"}, "sourceImage'"),
         ({"image": "projects/nobodys-cloud/global/images/x"}, "sourceImage'"),
         ({"network": "global/networks/nope"}, "'resource.networkInterfaces[0].network'"),
+        ({"network": "projects/other/global/networks/default"}, "It is in project 'other'"),
         ({"name": "Bad_Name"}, "'resource.name'"),
         ({"name": "x" * 64}, "'resource.name'"),
         ({"guestAccelerators": [{"acceleratorCount": 1}]}, "'resource.guestAccelerators'"),
