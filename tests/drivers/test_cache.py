@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from gceshim.drivers import errors
 from gceshim.drivers.cloudstack.cache import Cache
 from tests.drivers.worlds import ZONE, cloud, on_loop
 
@@ -65,6 +66,25 @@ async def test_a_failure_is_told_and_not_remembered():
     assert source.asked == 1
     source.error = None
     assert await cache.get("k", source) == 2
+
+
+@on_loop
+async def test_what_was_known_does_while_cloudstack_cannot_be_reached():
+    """Else nobody could ask how their operation does. What is to be fresh, or was forgotten, is not made up."""
+    cache, source = Cache(0), Source()
+    source.go.set()
+    assert await cache.get("k", source) == 1
+    source.error = errors.Unavailable("away")
+    assert await cache.get("k", source) == 1
+    with pytest.raises(errors.Unavailable):
+        await cache.get("k", source, fresh=True)
+    source.error = errors.Unauthenticated("no more")
+    with pytest.raises(errors.Unauthenticated):
+        await cache.get("k", source)
+    source.error = errors.Unavailable("away")
+    cache.forget("k")
+    with pytest.raises(errors.Unavailable):
+        await cache.get("k", source)
 
 
 @on_loop

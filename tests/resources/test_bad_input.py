@@ -135,6 +135,23 @@ class TestCloudStackThatIsSlow:
         assert (await gce.call("compute.instances.list", **HERE)).get("items") is None
 
 
+class TestCloudStackThatGoesDown:
+    @pytest.fixture
+    def shim_settings(self) -> dict[str, Any]:
+        return {"driver.cloudstack.cache_seconds": 0, "driver.cloudstack.retries": 0}
+
+    @pytest.mark.gen_test
+    async def test_operations_are_still_told_of(self, gce: Gce, cloudstack: Simulator) -> None:
+        """They are ours; a client that waits for one takes an error for the operation's end."""
+        operation = await made(gce, insert_body("vm-1"))
+        cloudstack.faults.add("connection_reset")
+        found = await gce.call("compute.zoneOperations.wait", **HERE, operation=operation["name"])
+        error = await gce.error("compute.instances.list", **HERE)
+        cloudstack.faults.clear()
+
+        assert (found, error["code"]) == (operation, 503)
+
+
 class TestCloudStackThatIsDown:
     @pytest.fixture
     def shim_settings(self) -> dict[str, Any]:

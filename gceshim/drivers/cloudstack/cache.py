@@ -6,9 +6,15 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
+
+from gceshim.drivers.errors import Unavailable
 
 T = TypeVar("T")
+
+#: How long after its time a value still does when CloudStack cannot say a newer one: longer than it takes to start
+#: anew. Who asks in the meantime how their operations do, which CloudStack is not needed for, is told.
+OUTAGE_SECONDS: Final = 600.0
 
 
 class Cache:
@@ -16,7 +22,8 @@ class Cache:
     Values by key, at most `max_entries` (the least recently used goes first), each for `keep_seconds`.
 
     Who asks for a value that is being fetched waits for that fetch. A failure is told to all that wait and is not
-    remembered. A caller that is cancelled does not take the fetch away from the others.
+    remembered; but where CloudStack cannot be reached, a value whose time is over does for some minutes more, unless
+    it was to be fresh. A caller that is cancelled does not take the fetch away from the others.
     """
 
     def __init__(self, keep_seconds: float, max_entries: int = 1000) -> None:
@@ -32,13 +39,19 @@ class Cache:
             if held is not None and held[0] > time.monotonic():
                 self._values.move_to_end(key)
                 return cast(T, held[1])
-            running = self._fetches.get(key)
-            if running is not None and not running.done():
-                return cast(T, await asyncio.shield(running))
-        task = asyncio.ensure_future(self._fetch(key, fetch))
-        self._fetches[key] = task
-        task.add_done_callback(lambda done: self._finished(key, done))
-        return cast(T, await asyncio.shield(task))
+        task = self._fetches.get(key)
+        if task is None or task.done() or fresh:
+            task = asyncio.ensure_future(self._fetch(key, fetch))
+            self._fetches[key] = task
+            task.add_done_callback(lambda done: self._finished(key, done))
+        try:
+            return cast(T, await asyncio.shield(task))
+        except Unavailable:
+            held = self._values.get(key)
+            now = time.monotonic()
+            if fresh or held is None or held[0] + OUTAGE_SECONDS < now:
+                raise
+            return cast(T, held[1])
 
     def put(self, key: Hashable, value: object) -> None:
         """Remember a value that came another way."""
