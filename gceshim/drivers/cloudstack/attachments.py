@@ -118,7 +118,7 @@ class Attachments(base.Attachments):
             raise errors.Invalid(
                 f"Instance {instance.name!r} has a disk of device name {spec.device_name!r}", field="device_name"
             )
-        device = spec.device_name or free_name(taken, 0 if boot else 1)
+        device = spec.device_name or free_name(taken, 0 if boot else len(there) or 1)
         return {"volume": text(row, "id"), "device": device, "boot": boot}
 
     async def _detachable(self, tenant: Tenant, instance: InstanceRef, device_name: str) -> dict[str, Any]:
