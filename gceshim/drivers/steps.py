@@ -73,3 +73,41 @@ class Steps(abc.ABC):
     @abc.abstractmethod
     def warn(self, code: str, message: str, **data: str) -> None:
         """Add a warning to the operation: GCE's warning code, a sentence, and key/value data."""
+
+    def within(self, part: str) -> Steps:
+        """The same journal for one part of a workflow: its steps' names begin with `part`, so parts do not meet."""
+        return _Part(self, part)
+
+
+class _Part(Steps):
+    """Steps whose names have a prefix."""
+
+    def __init__(self, whole: Steps, part: str) -> None:
+        self.tenant = whole.tenant
+        self.operation = whole.operation
+        self._whole = whole
+        self._part = part
+
+    async def run(
+        self,
+        name: str,
+        action: Callable[[], Awaitable[Json]],
+        *,
+        find: Callable[[], Awaitable[Json | None]] | None = None,
+    ) -> Json:
+        return await self._whole.run(f"{self._part}.{name}", action, find=find)
+
+    async def job(
+        self,
+        name: str,
+        submit: Callable[[], Awaitable[Submitted]],
+        *,
+        find: Callable[[], Awaitable[Submitted | None]] | None = None,
+    ) -> Mapping[str, Json]:
+        return await self._whole.job(f"{self._part}.{name}", submit, find=find)
+
+    async def progress(self, percent: int) -> None:
+        await self._whole.progress(percent)
+
+    def warn(self, code: str, message: str, **data: str) -> None:
+        self._whole.warn(code, message, **data)

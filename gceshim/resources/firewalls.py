@@ -28,6 +28,7 @@ class Firewalls(Collection, name="firewalls", scope="global", needs=("firewalls"
 
     refused = {
         "logConfig.enable": "CloudStack keeps no log of its rules.",
+        "logConfig.metadata": "CloudStack keeps no log of its rules.",
         "params": _NOT_HERE,
         "sourceServiceAccounts": _ACCOUNTS,
         "targetServiceAccounts": _ACCOUNTS,

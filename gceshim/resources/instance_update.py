@@ -49,17 +49,17 @@ class InstanceUpdate(Collection, name="instances", scope="zone", needs=("instanc
     async def apply(self, steps: Steps, instance: InstanceRef, changes: Changes) -> None:
         settings = self.driver.instance_settings
         if changes.labels is not None:
-            await settings.set_labels(steps, instance, changes.labels)
+            await settings.set_labels(steps.within("labels"), instance, changes.labels)
         if changes.network_tags is not None:
-            await settings.set_network_tags(steps, instance, changes.network_tags)
+            await settings.set_network_tags(steps.within("tags"), instance, changes.network_tags)
         if changes.metadata is not None:
-            await settings.set_metadata(steps, instance, changes.metadata, changes.project_metadata)
+            await settings.set_metadata(steps.within("metadata"), instance, changes.metadata, changes.project_metadata)
         if changes.description is not None:
-            await settings.set_description(steps, instance, changes.description)
+            await settings.set_description(steps.within("description"), instance, changes.description)
         if changes.kept is not None:
-            await settings.set_kept(steps, instance, changes.kept)
+            await settings.set_kept(steps.within("kept"), instance, changes.kept)
         if changes.deletion_protection is not None:
-            await settings.set_deletion_protection(steps, instance, changes.deletion_protection)
+            await settings.set_deletion_protection(steps.within("protection"), instance, changes.deletion_protection)
 
 
 def refuse_others(body: Mapping[str, Any], shown: Mapping[str, Any]) -> None:

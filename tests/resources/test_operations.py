@@ -100,7 +100,7 @@ async def test_a_quota_is_a_quota(gce: Gce, cloudstack: Simulator) -> None:
 async def test_what_a_failed_insert_made_is_removed(gce: Gce, cloudstack: Simulator, command: str) -> None:
     """A machine without its labels or address is not what was asked for."""
     await made(gce, insert_body("vm-0"))
-    cloudstack.faults.add("failing_job" if command != "enableStaticNat" else "http_error", command=command, times=1)
+    cloudstack.faults.add("failing_job" if command != "enableStaticNat" else "capacity", command=command, times=1)
     body = insert_body("vm-1", external=command != "createTags", labels={"env": "test"})
     operation = await gce.done(await gce.call("compute.instances.insert", **HERE, body=body))
 
