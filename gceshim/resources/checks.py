@@ -88,9 +88,14 @@ def metadata(body: Mapping[str, Any], field: str = "resource.metadata") -> dict[
     return found
 
 
+def is_resource_name(text: str) -> bool:
+    """Whether it is an RFC 1035 label, as all resources are called."""
+    return _TAG.fullmatch(text) is not None
+
+
 def resource_name(text: str, field: str = "resource.name") -> str:
     """A resource's name. :raises Invalid: no RFC 1035 label."""
-    if not _TAG.fullmatch(text):
+    if not is_resource_name(text):
         raise Invalid(must_match(field, text, NETWORK_TAG))
     return text
 

@@ -59,7 +59,8 @@ def translate(exc: driver_errors.DriverError, call: Call, fields: Mapping[str, s
     """
     The reply for a driver's error.
 
-    :param fields: which field of the body each attribute of the spec came from; `[]` stands for any index.
+    :param fields: which field of the body each attribute of the spec came from; `[]` stands for any index, and `[+1]`
+        for the next.
     """
     if isinstance(exc, driver_errors.AlreadyExists):
         return errors.already_exists(_path(exc, call))
@@ -124,11 +125,15 @@ def _field_error(exc: driver_errors.DriverError, call: Call, fields: Mapping[str
 
 
 def _body_path(attribute: str, fields: Mapping[str, str]) -> str:
-    """`interfaces[1].network` by way of `interfaces[].network` is `resource.networkInterfaces[1].network`."""
+    """
+    `interfaces[1].network` by way of `networkInterfaces[].network` is `resource.networkInterfaces[1].network`.
+
+    By way of `disks[+1].source` it would be the one after: `resource.disks[2].source`.
+    """
     index = re.search(r"\[(\d+)\]", attribute)
     path = fields[_general(attribute)]
     if index:
-        path = path.replace("[]", f"[{index[1]}]")
+        path = path.replace("[]", f"[{index[1]}]").replace("[+1]", f"[{int(index[1]) + 1}]")
     return f"resource.{path}"
 
 

@@ -11,6 +11,7 @@ from gceshim.resources import checks
 from gceshim.resources.call import Call
 
 GIB_MAX: Final = 65_536
+NAME_MAX: Final = 63
 
 
 def boot_disk(machine: str, disks: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -90,7 +91,7 @@ def _new_disk(call: Call, disk: Mapping[str, Any], initialize: Mapping[str, Any]
         why = "CloudStack makes data disks empty; only a boot disk can be made from an image."
         raise Invalid(invalid_value(f"resource.{field}.initializeParams.sourceImage", initialize["sourceImage"], why))
     return DiskSpec(
-        name=initialize.get("diskName") or disk.get("deviceName") or f"{machine}-{index}",
+        name=_disk_name(disk, initialize, index, machine),
         zone=call.zone,
         type=disk_type(call, disk, field),
         size_bytes=size_bytes(disk, field),
@@ -99,6 +100,17 @@ def _new_disk(call: Call, disk: Mapping[str, Any], initialize: Mapping[str, Any]
         ),
         labels=checks.labels(initialize.get("labels", {}), f"resource.{field}.initializeParams.labels"),
     )
+
+
+def _disk_name(disk: Mapping[str, Any], initialize: Mapping[str, Any], index: int, machine: str) -> str:
+    """The one asked for, else the device name if it can be a disk's, else one made of the machine's."""
+    if initialize.get("diskName"):
+        return checks.resource_name(initialize["diskName"], f"resource.disks[{index}].initializeParams.diskName")
+    device_name: str = disk.get("deviceName", "")
+    if checks.is_resource_name(device_name):
+        return device_name
+    suffix = f"-{index}"
+    return machine[: NAME_MAX - len(suffix)] + suffix
 
 
 def _usual(disk: Mapping[str, Any], field: str) -> None:

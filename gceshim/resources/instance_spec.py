@@ -123,11 +123,13 @@ COMPUTED: Final = (
 FIELDS: Final[Mapping[str, str]] = {
     "boot_disk_size_bytes": "disks[0].initializeParams.diskSizeGb",
     "boot_disk_type": "disks[0].initializeParams.diskType",
-    "disks[].attach": "disks[].source",
-    "disks[].create.labels": "disks[].initializeParams.labels",
-    "disks[].create.name": "disks[].initializeParams.diskName",
-    "disks[].create.size_bytes": "disks[].initializeParams.diskSizeGb",
-    "disks[].create.type": "disks[].initializeParams.diskType",
+    # The body's first disk is the boot disk, which the spec does not count.
+    "disks[].attach": "disks[+1].source",
+    "disks[].create.labels": "disks[+1].initializeParams.labels",
+    "disks[].create.name": "disks[+1].initializeParams.diskName",
+    "disks[].create.size_bytes": "disks[+1].initializeParams.diskSizeGb",
+    "disks[].create.type": "disks[+1].initializeParams.diskType",
+    "disks[].device_name": "disks[+1].deviceName",
     "hostname": "hostname",
     "image": "disks[0].initializeParams.sourceImage",
     "interfaces[].address": "networkInterfaces[].networkIP",
