@@ -204,6 +204,7 @@ def test_version_and_help_are_answered(tmp_path):
         (["serve", "--port", "99999"], "gceshim serve: argument --port: '99999' is not a port, 0 to 65535; "
                                        "see gceshim serve --help"),
         (["serve", "--config", "absent.toml"], "gceshim: absent.toml: cannot be read: No such file or directory"),
+        (["demo", "--state-dir", "/dev/null/x"], "gceshim: --state-dir: /dev/null/x: Not a directory"),
         (["simulator", "--config", "bad.toml"], "gceshim: bad.toml: sed: unknown key"),
         (["serve", "--config", "prot.toml"], "gceshim: prot.toml: unknown setting server.prot; "
                                              "did you mean server.port?"),

@@ -25,6 +25,7 @@ from typing import Final
 
 from gceshim.app import Shim
 from gceshim.commands import lines, logs
+from gceshim.commands.errors import USAGE, CommandError
 from gceshim.commands.options import add_listening
 from gceshim.commands.running import Running, announced, write_private
 from gceshim.commands.server import Listening, until_signalled, warn_when_open
@@ -65,7 +66,10 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 def _state(chosen: str | None) -> Iterator[Path]:
     if chosen:
         folder = Path(chosen).absolute()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as exc:
+            raise CommandError(f"--state-dir: {chosen}: {exc.strerror}", USAGE) from exc
         yield folder
         return
     folder = Path(tempfile.mkdtemp(prefix="gceshim-demo-"))
