@@ -121,3 +121,32 @@ def test_volumes_grow_and_shrink_only_on_request(cloud):
     cloud.admin.call("updateResourceLimit", account="demo", resourcetype=10, max=120)
     root = cloud.demo.one("listVolumes", type="ROOT")["id"]
     assert cloud.demo.job_refusal("resizeVolume", id=root, size=200).status == 535
+
+
+def test_a_root_disk_that_is_detached_is_a_data_disk_until_it_is_root_again(cloud):
+    """Its place on the machine decides; device 0 is for a stopped machine without one."""
+    vm = cloud.machine("a")["id"]
+    root = cloud.demo.one("listVolumes", type="ROOT")["id"]
+    cloud.demo.run("stopVirtualMachine", id=vm)
+    assert cloud.demo.run("detachVolume", id=root)["volume"]["type"] == "DATADISK"
+    cloud.demo.run("startVirtualMachine", id=vm)
+    assert cloud.demo.job_refusal("attachVolume", id=root, virtualmachineid=vm, deviceid=0).status == 431
+    cloud.demo.run("stopVirtualMachine", id=vm)
+    row = cloud.demo.run("attachVolume", id=root, virtualmachineid=vm, deviceid=0)["volume"]
+    assert (row["type"], row["deviceid"]) == ("ROOT", 0)
+
+
+def test_root_storage_from_a_disk_offering(cloud):
+    """A fixed one decides the size, a custom one has to be told."""
+    medium, custom = cloud.disk_offering("Medium"), cloud.disk_offering("Custom")
+    cloud.machine("a", overridediskofferingid=medium)
+    row = cloud.demo.one("listVolumes", type="ROOT")
+    assert (row["size"], row["diskofferingname"]) == (20 * GIB, "Medium")
+    cloud.machine("b", **{"overridediskofferingid": custom, "details[0].rootdisksize": 30})
+    assert {row["size"] for row in cloud.demo.rows("listVolumes")} == {20 * GIB, 30 * GIB}
+    zone = {"zoneid": cloud.zone, "overridediskofferingid": cloud.disk_offering("Small")}
+    like = cloud.demo.rows("listVirtualMachines")[0]
+    same = {"templateid": like["templateid"], "serviceofferingid": like["serviceofferingid"]}
+    assert cloud.demo.refusal("deployVirtualMachine", **zone, **same).status == 431
+    zone["overridediskofferingid"] = custom
+    assert cloud.demo.refusal("deployVirtualMachine", **zone, **same).status == 431

@@ -14,6 +14,7 @@ from gceshim.drivers.cloudstack.images import Images
 from gceshim.drivers.cloudstack.jobs import settle, submitted
 from gceshim.drivers.cloudstack.locations import Locations
 from gceshim.drivers.cloudstack.marks import replace_tags
+from gceshim.drivers.cloudstack.names import slug
 from gceshim.drivers.cloudstack.new_disks import NewDisks, disk_plan
 from gceshim.drivers.cloudstack.rows import Row, number, tags, text, time
 from gceshim.drivers.cloudstack.tags import decode, with_labels
@@ -233,8 +234,9 @@ class Disks(base.Disks):
             for template_id in {text(row, "templateid") for row in found if row.get("templateid")}
         }
         aliases = self._backend.settings.disk_types
-        return [
-            disk_of(
+
+        def convert(row: Row) -> Disk:
+            return disk_of(
                 row,
                 names[text(row, "id")],
                 zone=zones.get(text(row, "zoneid")),
@@ -243,8 +245,8 @@ class Disks(base.Disks):
                 aliases=aliases,
                 image=sources.get(text(row, "templateid")),
             )
-            for row in found
-        ]
+
+        return await self._backend.pace.map(convert, found)
 
 
 def disk_of(
@@ -270,7 +272,7 @@ def disk_of(
         id=stable_id(backend_id),
         backend_id=backend_id,
         name=name,
-        zone=zone.name if zone else "",
+        zone=zone.name if zone else slug(text(row, "zonename")),
         state=state_of(row),
         size_bytes=number(row, "size") or 0,
         type=type_of(row, reserved.get(TYPE), offerings, aliases) or DEFAULT_TYPE,
