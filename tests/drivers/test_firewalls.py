@@ -15,7 +15,7 @@ from gceshim.model import Direction, Firewall, InterfaceSpec, Protocol
 from gceshim.simulator import SimulatorSettings
 from gceshim.simulator import entities as model
 from gceshim.simulator.settings import ZoneSettings
-from tests.drivers.journal import Crash
+from gceshim.testing.journal import Crash
 from tests.drivers.worlds import SG_ZONE, ZONE, cloud, on_loop, ref, spec
 
 ISOLATED = (ZoneSettings("Sandbox 1"),)

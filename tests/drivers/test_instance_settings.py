@@ -12,7 +12,7 @@ import pytest
 from gceshim.drivers import errors
 from gceshim.model import DiskSpec, InstanceRef
 from gceshim.simulator import SimulatorSettings
-from tests.drivers.journal import Crash
+from gceshim.testing.journal import Crash
 from tests.drivers.worlds import SG_ZONE, ZONE, cloud, on_loop, ref, spec
 
 QUICK = SimulatorSettings(job_seconds=0)
