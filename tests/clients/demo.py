@@ -19,6 +19,7 @@ from cs import CloudStack
 
 DEADLINE_SECONDS = 60.0
 ADMIN_KEYS = ("admin-api-key", "admin-secret-key")
+DEMO_KEYS = ("demo-api-key", "demo-secret-key")
 Row = dict[str, Any]
 
 
@@ -145,14 +146,67 @@ class Cloud:
         reply = self._api.getVirtualMachineUserData(virtualmachineid=machine["id"])
         return base64.b64decode(reply["virtualmachineuserdata"]["userdata"])
 
+    def volumes(self) -> dict[str, Row]:
+        """Data volumes, and boot volumes that were left, by name."""
+        return {row["name"]: row for row in self.rows("listVolumes") if row["type"] == "DATADISK"}
+
+    def tags(self, row: Row) -> dict[str, str]:
+        """What is tagged on something, less what gceshim keeps there."""
+        found = self.rows("listTags", resourceid=row["id"])
+        return {tag["key"]: tag["value"] for tag in found if not tag["key"].startswith("gce:")}
+
+    def items(self, vpc: str) -> list[tuple[str, str, str, str]]:
+        """What gceshim has in a VPC's access list, the deciding item first: action, direction, protocol, ranges."""
+        [row] = self.rows("listVPCs", name=vpc)
+        lists = [item for item in self.rows("listNetworkACLLists", vpcid=row["id"]) if item["name"] == "gceshim"]
+        items = [item for found in lists for item in self.rows("listNetworkACLs", aclid=found["id"])]
+        return [
+            (
+                item["action"],
+                item["traffictype"],
+                item["protocol"] + (f":{item['startport']}-{item['endport']}" if "startport" in item else ""),
+                item["cidrlist"],
+            )
+            for item in sorted(items, key=lambda item: item["number"])
+        ]
+
     def holdings(self) -> dict[str, Sequence[str]]:
-        """Everything that is made for machines and has to go with them: ids by kind."""
+        """Everything that is made for machines, disks and rules and has to go with them: ids by kind."""
         addresses = [row for row in self.rows("listPublicIpAddresses") if not row["issourcenat"]]
+        groups = [row for row in self.rows("listSecurityGroups") if row["name"] != "default"]
+        kinds = ("UserVm", "Volume", "PublicIpAddress", "SecurityGroup", "FirewallRule", "Account", "Project")
         found = {
             "machines": self.rows("listVirtualMachines"),
             "volumes": self.rows("listVolumes"),
             "addresses": addresses,
             "keys": self.rows("listSSHKeyPairs"),
-            "security groups": [row for row in self.rows("listSecurityGroups") if row["name"] != "default"],
+            "user data": self.rows("listUserData"),
+            "security groups": groups,
+            "rules of groups": [
+                rule for row in groups for way in ("in", "e") for rule in row.get(f"{way}gressrule", ())
+            ],
+            "rules of addresses": self.rows("listFirewallRules"),
+            "rules of access lists": self.rows("listNetworkACLs"),
+            "forwardings": self.rows("listPortForwardingRules"),
+            "tags": [
+                {"id": f"{row['resourceid']} {row['key']}={row['value']}"}
+                for row in self.rows("listTags")
+                if row["resourcetype"] in kinds
+            ],
         }
-        return {kind: sorted(str(row.get("id") or row["name"]) for row in rows) for kind, rows in found.items()}
+        return {
+            kind: sorted(str(row.get("id") or row.get("ruleid") or row["name"]) for row in rows)
+            for kind, rows in found.items()
+        }
+
+    def vpc_made(self, name: str) -> None:
+        """A VPC of the account `demo` in the first zone, with one tier."""
+        api = CloudStack(self._api.endpoint, *DEMO_KEYS, job_timeout=DEADLINE_SECONDS, poll_interval=0.05)
+        [zone] = api.listZones(name="Sandbox 1", fetch_list=True)
+        offering = api.listVPCOfferings(fetch_list=True)[0]["id"]
+        where = {"displaytext": name, "zoneid": zone["id"], "fetch_result": True}
+        vpc = api.createVPC(name=name, cidr="10.8.0.0/16", vpcofferingid=offering, **where)["vpc"]["id"]
+        tier = api.listNetworkOfferings(forvpc=True, fetch_list=True)[0]["id"]
+        api.createNetwork(
+            name=f"{name}-1", networkofferingid=tier, vpcid=vpc, gateway="10.8.1.1", netmask="255.255.255.0", **where
+        )
