@@ -7,7 +7,7 @@ import pytest
 from gceshim.simulator import Simulator, SimulatorSettings
 from gceshim.simulator.entities import PublicIp
 from gceshim.testing.gce import Gce
-from tests.resources.requests import HERE, changed, insert_body, made
+from tests.resources.requests import HERE, changed, failed, insert_body, made
 
 pytestmark = pytest.mark.gen_test(timeout=60)
 
@@ -49,6 +49,18 @@ async def test_an_error_of_cloudstacks_own_while_reading_is_no_failure(
     await made(gce, insert_body("first"))
     cloudstack.faults.add("error_rate", command, 2)
     await live(gce, cloudstack)
+
+
+async def test_a_machine_that_could_not_be_finished_is_removed_at_the_second_try(
+    gce: Gce, cloudstack: Simulator
+) -> None:
+    """An error of CloudStack's own in the middle of tidying up is no reason to leave a machine behind."""
+    cloudstack.faults.add("failing_job", "createTags", 1)
+    cloudstack.faults.add("failing_job", "destroyVirtualMachine", 1)
+    operation = await failed(gce, "compute.instances.insert", body=insert_body("vm-1", labels={"env": "test"}))
+
+    assert "left behind" not in operation["error"]["errors"][0]["message"]
+    assert cloudstack.vms("demo") == []
 
 
 async def live(gce: Gce, cloudstack: Simulator) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -26,6 +27,9 @@ from gceshim.drivers.cloudstack.userdata import build, encoded
 from gceshim.drivers.cloudstack.vms import OPERATION_DETAIL, made_by
 from gceshim.model import InstanceSpec, Tenant
 
+log = logging.getLogger(__name__)
+
+_MOST_UNDOS: Final = 3
 _GOING: Final = frozenset({"Stopping", "Destroyed", "Expunging"})
 
 
@@ -274,7 +278,7 @@ class Deployer:
             if found:
                 if spec.deletion_protection:
                     await steps.run("undo-protect", lambda: self._unprotect(tenant, vm_id))
-                await self.destroy(steps, vm_id, "undo-")
+                await self._destroy_again(steps, vm_id)
         except errors.DriverError:
             left.append(f"virtual machine {spec.name}")
         try:
@@ -282,6 +286,15 @@ class Deployer:
         except errors.DriverError:
             lost = held
         return left + [f"public address {item}" for item in lost]
+
+    async def _destroy_again(self, steps: Steps, vm_id: str) -> None:
+        """As `destroy`, some times: a machine that is left behind costs more than a wait."""
+        for attempt in range(1, _MOST_UNDOS):
+            try:
+                return await self.destroy(steps, vm_id, f"undo-{attempt}-")
+            except errors.DriverError as exc:
+                log.info("machine %s is not removed yet: %s (%s)", vm_id, exc.message, exc.detail)
+        return await self.destroy(steps, vm_id, "undo-")
 
     async def _unprotect(self, tenant: Tenant, vm_id: str) -> bool:
         row = await self._machines.by_id(tenant, vm_id)
