@@ -21,6 +21,8 @@ DEADLINE_SECONDS = 60.0
 ADMIN_KEYS = ("admin-api-key", "admin-secret-key")
 DEMO_KEYS = ("demo-api-key", "demo-secret-key")
 Row = dict[str, Any]
+#: What the access list of a VPC has for as long as the VPC is there: GCE lets out what no rule is about.
+IMPLIED = ("Allow", "Egress", "all", "0.0.0.0/0")
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,12 @@ def _announced(home: Path, process: subprocess.Popen[bytes], log: Path) -> Demo:
     raise AssertionError(f"the demo does not serve:\n{log.read_text()}")
 
 
+def _item(row: Row) -> tuple[str, str, str, str]:
+    """An item of an access list: action, direction, protocol with ports, ranges."""
+    ports = f":{row['startport']}-{row['endport']}" if "startport" in row else ""
+    return row["action"], row["traffictype"], row["protocol"] + ports, row["cidrlist"]
+
+
 class Cloud:
     """What is really there: the cloud's API in the hands of its administrator."""
 
@@ -157,18 +165,10 @@ class Cloud:
 
     def items(self, vpc: str) -> list[tuple[str, str, str, str]]:
         """What gceshim has in a VPC's access list, the deciding item first: action, direction, protocol, ranges."""
-        [row] = self.rows("listVPCs", name=vpc)
+        [row] = [row for row in self.rows("listVPCs") if row["name"] == vpc]
         lists = [item for item in self.rows("listNetworkACLLists", vpcid=row["id"]) if item["name"] == "gceshim"]
         items = [item for found in lists for item in self.rows("listNetworkACLs", aclid=found["id"])]
-        return [
-            (
-                item["action"],
-                item["traffictype"],
-                item["protocol"] + (f":{item['startport']}-{item['endport']}" if "startport" in item else ""),
-                item["cidrlist"],
-            )
-            for item in sorted(items, key=lambda item: item["number"])
-        ]
+        return [_item(item) for item in sorted(items, key=lambda item: item["number"])]
 
     def holdings(self) -> dict[str, Sequence[str]]:
         """Everything that is made for machines, disks and rules and has to go with them: ids by kind."""
@@ -186,7 +186,7 @@ class Cloud:
                 rule for row in groups for way in ("in", "e") for rule in row.get(f"{way}gressrule", ())
             ],
             "rules of addresses": self.rows("listFirewallRules"),
-            "rules of access lists": self.rows("listNetworkACLs"),
+            "rules of access lists": [row for row in self.rows("listNetworkACLs") if _item(row) != IMPLIED],
             "forwardings": self.rows("listPortForwardingRules"),
             "tags": [
                 {"id": f"{row['resourceid']} {row['key']}={row['value']}"}

@@ -56,6 +56,31 @@ def test_machine_types_of_one_zone_are_filtered_by_the_server(gcloud: Gcloud) ->
     assert said.table == [["standard-4", ZONES[0], "4", "15.00"], ["xlarge-instance", ZONES[0], "4", "16.00"]]
 
 
+def test_places_and_kinds_are_described(gcloud: Gcloud, cloud: Cloud) -> None:
+    """Zone, region, machine type, one of a chosen size too, and disk type: each by its name."""
+    zone, region = gcloud.shown("zones", "describe", ZONES[0]), gcloud.shown("regions", "describe", "sandbox-1")
+    [row] = cloud.rows("listZones", name="Sandbox 1")
+    fixed = gcloud.shown("machine-types", "describe", "medium-instance", f"--zone={ZONES[0]}")
+    custom = gcloud.shown("machine-types", "describe", "custom-2-4096", f"--zone={ZONES[0]}")
+
+    assert (zone["status"], zone["description"], zone["region"]) == ("UP", row["name"], region["selfLink"])
+    assert region["zones"] == [zone["selfLink"]]
+    assert (fixed["guestCpus"], fixed["memoryMb"], fixed["zone"]) == (1, 2048, ZONES[0])
+    assert (custom["guestCpus"], custom["memoryMb"]) == (2, 4096)
+
+
+def test_disk_types_are_offerings_and_gces_own(gcloud: Gcloud, cloud: Cloud) -> None:
+    """Each in each zone, with the sizes that it may have."""
+    listed = gcloud.done("disk-types", "list").table
+    own = {row["name"].lower() for row in cloud.rows("listDiskOfferings")}
+    described = gcloud.shown("disk-types", "describe", "pd-ssd", f"--zone={ZONES[0]}")
+
+    for zone in ZONES:
+        assert {row[0] for row in listed if row[1] == zone} == {*own, "pd-balanced", "pd-ssd", "pd-standard"}
+    assert ["small", ZONES[0], "5GB-5GB"] in listed
+    assert (described["name"], described["validDiskSize"]) == ("pd-ssd", "1GB-1024GB")
+
+
 def test_images_are_found_in_the_projects_where_gcloud_looks(gcloud: Gcloud, cloud: Cloud, demo: Demo) -> None:
     """A batch of 18 lists, one for each project; a project that has none is no error."""
     said = gcloud.done("images", "list")
