@@ -190,10 +190,10 @@ class Instances(base.Instances):
 
     async def _plan(self, tenant: Tenant, spec: InstanceSpec) -> Plan:
         zone = await self._locations.zone(tenant, spec.zone)
-        found, plan = await asyncio.gather(
-            self._machines.by_name(tenant, zone, spec.name), self._planner.plan(tenant, spec)
+        taken, plan = await asyncio.gather(
+            self._machines.is_taken(tenant, zone, spec.name), self._planner.plan(tenant, spec)
         )
-        if found is not None:
+        if taken:
             raise errors.AlreadyExists(
                 f"There is an instance {spec.name!r} in zone {zone.name!r}", kind="instance", name=spec.name
             )

@@ -71,6 +71,17 @@ class Machines:
             self._ids.popitem(last=False)
         return await self.by_id(tenant, text(found, "id"))
 
+    async def is_taken(self, tenant: Tenant, zone: Zone, name: str) -> bool:
+        """
+        Whether a new machine cannot have the name. One call: a valid name goes before those made up from others, so
+        only the machines that CloudStack calls so, or those that carry a suffix, have it already.
+        """
+        if await self.named(tenant, zone.backend_id, name):
+            return True
+        parts = split(name)
+        same = await self.named(tenant, zone.backend_id, parts[0]) if parts else []
+        return any(answers_to(row, name) for row in same[1:])
+
     async def page(self, tenant: Tenant, zone: Zone | None, *, page: int, page_size: int) -> tuple[list[Row], bool]:
         """One page in the order of making, and whether more follow."""
         return await self._backend.part(
