@@ -1,5 +1,6 @@
 """
-Fixtures for all tests: `world`, `cloudstack`, `gce` and the settings they are made from (see gceshim.testing.plugin).
+Fixtures for all tests: `world`, `cloudstack`, `gce` and the settings they are made from (see gceshim.testing.plugin);
+`mongodb_uri`, a server of MongoDB's protocol (see tests.mongodb).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from tornado.ioloop import IOLoop
 
-pytest_plugins = ["gceshim.testing.plugin"]
+pytest_plugins = ["gceshim.testing.plugin", "tests.mongodb"]
 
 
 @pytest.fixture
