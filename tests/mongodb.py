@@ -30,6 +30,8 @@ def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     port, folder = free_port(), tmp_path_factory.mktemp("mongodb")
     command = [str(Path(sys.executable).with_name("nx-27017")), "--data-dir", str(folder / "data"), "-p", str(port)]
+    # By default one file for the whole machine, and a second worker's server would not start beside the first's.
+    command += ["--pid-file", str(folder / "pid"), "--log-file", str(folder / "own.log")]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen([*command, "--host", "127.0.0.1"], stdout=log, stderr=log, cwd=folder)
     os.environ["GCESHIM_TEST_MONGODB_STARTED"] = uri = f"mongodb://127.0.0.1:{port}/"
