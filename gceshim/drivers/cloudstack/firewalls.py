@@ -167,11 +167,13 @@ class Firewalls(base.Firewalls):
         undo.add(back, f"rule {name}")
 
     async def _forget(self, steps: Steps, name: str, last: int) -> None:
-        """Remove what no longer counts; what cannot be removed does no harm."""
-        try:
-            await self._authored.forget(steps, "forget", name, range(last + 1))
-        except errors.DriverError as exc:
-            log.warning("old versions of firewall rule %s stay: %s", name, exc.message)
+        """Remove what no longer counts, at the second try if need be; what cannot be removed does no harm."""
+        for attempt in (steps, steps.within("again")):
+            try:
+                await self._authored.forget(attempt, "forget", name, range(last + 1))
+                return
+            except errors.DriverError as exc:
+                log.warning("old versions of firewall rule %s are still there: %s", name, exc.message)
 
     async def _version(self, tenant: Tenant, name: str) -> Version | None:
         return next((item for item in await self._authored.versions(tenant) if item.name == name), None)

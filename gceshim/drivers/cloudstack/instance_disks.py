@@ -190,9 +190,14 @@ class InstanceDisks:
         return {"create": plan, "volume": "", "name": spec.name}
 
     async def _release(self, steps: Steps, volume_id: str) -> None:
-        """Take the marks of its attachment from a disk that is kept."""
-        async with Undo() as undo:
-            await self._machine_disks.note(steps, f"disk-{volume_id}-tags", volume_id, NOTHING, undo)
+        """Take the marks of its attachment from a disk that is kept, at the second try if the first fails."""
+        name = f"disk-{volume_id}-tags"
+        try:
+            async with Undo() as undo:
+                await self._machine_disks.note(steps, name, volume_id, NOTHING, undo)
+        except errors.DriverError:
+            async with Undo() as undo:
+                await self._machine_disks.note(steps.within("again"), name, volume_id, NOTHING, undo)
 
     async def _stop(self, steps: Steps, vm_id: str) -> None:
         tenant = steps.tenant
