@@ -11,6 +11,8 @@ from gceshim.simulator import Simulator
 from gceshim.simulator import entities as model
 
 GIB = 1024**3
+#: Tags whose values name addresses, ids or operations, or tell a time.
+VARYING = ("gce:external", "gce:auto-delete", "gce:firewall/", "gce:firewall-claim/")
 
 
 def holdings(cloudstack: Simulator) -> Counter[str]:
@@ -24,7 +26,7 @@ class Holdings:
 
         kept = Holdings(cloudstack)
         ...
-        assert kept.changes() == ["+ volume data-1: 20 GiB, Allocated"]
+        assert kept.changes() == ["+ volume data-1: 20 GiB"]
     """
 
     def __init__(self, cloudstack: Simulator) -> None:
@@ -64,14 +66,15 @@ def _lines(cloudstack: Simulator) -> Iterator[str]:
             yield f"interface of {vm.name} in {nic.network.name}"
     for volume in rows(model.Volume):
         where = f" at {volume.vm.name}:{volume.device}" if volume.vm else ""
-        state = "" if volume.vm else f", {volume.state}"
+        # The first attachment gives a volume its place on storage, which it keeps: Allocated becomes Ready.
+        state = "" if volume.state in ("Allocated", "Ready") else f", {volume.state}"
         yield f"volume {name(volume)}: {volume.size_bytes // GIB} GiB{state}{where}"
     for address in rows(model.PublicIp):
         goal = address.static_nat_vm.name if address.static_nat_vm else "nothing"
         yield f"address in {address.zone.name}: source NAT {address.source_nat}, to {goal}"
     for tag in rows(model.Tag):
         value = hashlib.sha256(tag.value.encode()).hexdigest()[:8] if len(tag.value) > 80 else tag.value
-        shown = "..." if tag.key == "gce:external" else value  # it names an address
+        shown = "..." if tag.key.startswith(VARYING) else value
         yield f"tag {tag.key}={shown} on {name(tag.resource)}"
     for network in rows(model.Network):
         yield f"network {network.name}, list {network.acl.name if network.acl else None}"

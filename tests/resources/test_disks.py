@@ -38,7 +38,7 @@ async def test_a_disk_is_made_and_told_as_it_is(gce: Gce, cloudstack: Simulator)
     assert (disk["description"], disk["labels"]) == (body["description"], body["labels"])
     assert disk["type"].endswith(f"/zones/{ZONE}/diskTypes/pd-ssd")
     assert "users" not in disk
-    assert [line for line in kept.changes() if " tag " not in line] == ["+ volume data-1: 20 GiB, Allocated"]
+    assert [line for line in kept.changes() if " tag " not in line] == ["+ volume data-1: 20 GiB"]
     assert "+ tag env=test on data-1" in kept.changes()
 
 
