@@ -14,6 +14,7 @@ INSTALL = [
     "stevedore>=5.1",  # finds drivers, ours and third parties', by entry point
     "python-jose[cryptography]>=3.3",  # makes and checks the JWTs that are our bearer tokens
     "cryptography>=42",  # encrypts CloudStack secrets at rest
+    "orjson>=3.10",  # JSON several times faster than the standard library's, which long lists feel
     "motor>=3.7",  # the MongoDB store, for several servers
     "cattrs>=23.2",  # model objects to JSON and back, for the journal of operations
     "google-re2>=1.1",  # GCE filters are RE2 expressions; linear time, so none can hang the server

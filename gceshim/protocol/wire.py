@@ -1,10 +1,11 @@
 """A request and a reply as bytes and strings, free of any HTTP library, and how a body is encoded."""
 
 import gzip
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
+
+from gceshim.protocol import encoding
 
 JSON_TYPE: Final = "application/json; charset=UTF-8"
 _PRETTY_BYTES: Final = 64 * 1024
@@ -54,14 +55,13 @@ def json_reply(value: Any, *, status: int = 200, pretty: bool | None = None) -> 
     """
     A value as JSON.
 
-    :param pretty: indented or not; None: indented while that is cheap. (Indenting runs in Python, not in C; a page of
-        500 instances would hold up all other requests for a good part of a second, so there is a bound even when it
-        is asked for.)
+    :param pretty: indented or not; None: indented while that is cheap. A page of 500 instances grows by half, so there
+        is a bound even when it is asked for.
     """
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    if pretty is not False and len(text) <= (_LARGEST_PRETTY_BYTES if pretty else _PRETTY_BYTES):
-        text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
-    return WireReply(status, {"Content-Type": JSON_TYPE}, text.encode("utf-8", "replace"))
+    body = encoding.compact(value)
+    if pretty is not False and len(body) <= (_LARGEST_PRETTY_BYTES if pretty else _PRETTY_BYTES):
+        body = encoding.pretty(value)
+    return WireReply(status, {"Content-Type": JSON_TYPE}, body)
 
 
 def compressed(reply: WireReply, accept_encoding: str, minimum_bytes: int) -> WireReply:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from gceshim.model import GIB
-
-_encoded: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+from gceshim.protocol.encoding import compact
 
 
 def timestamp(moment: datetime | None) -> str | None:
@@ -30,7 +28,7 @@ def int64(number: int | None) -> str | None:
 
 
 def _digest(value: Any) -> str:
-    return base64.b64encode(hashlib.sha256(_encoded(value).encode()).digest()[:8]).decode()
+    return base64.b64encode(hashlib.sha256(compact(value, sort_keys=True)).digest()[:8]).decode()
 
 
 #: The most frequent by far: most machines have no labels, tags and metadata.

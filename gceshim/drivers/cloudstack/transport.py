@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+import orjson
 import requests
 import urllib3.exceptions
 from libcloud.common.cloudstack import CloudStackConnection, CloudStackResponse
@@ -139,6 +140,9 @@ class _Response(CloudStackResponse):
         if not self.success():
             self.parse_error()
         self.object = self.parse_body()
+
+    def parse_body(self) -> Any:
+        return orjson.loads(self.body or "")
 
     def parse_error(self) -> None:
         raise _Refused(self.status, str(self.body))
