@@ -13,6 +13,7 @@ from gceshim.resources.disks import Disks
 from gceshim.resources.firewalls import Firewalls
 from gceshim.resources.images import ImageFamilyViews, Images
 from gceshim.resources.instance_bulk import InstanceBulk
+from gceshim.resources.instance_referrers import InstanceReferrers
 from gceshim.resources.instance_refusals import InstanceRefusals
 from gceshim.resources.instance_settings import InstanceSettings
 from gceshim.resources.instance_update import InstanceUpdate
@@ -39,6 +40,7 @@ COLLECTIONS: Final[tuple[type[Collection], ...]] = (
     Images,
     InstanceBulk,
     InstancePermissions,
+    InstanceReferrers,
     InstanceRefusals,
     InstanceSettings,
     InstanceUpdate,

@@ -178,6 +178,7 @@ async def machines(gce: Tour) -> None:
     await gce.call("compute.instances.get", **HERE, instance="whole")
     asked = {"permissions": ["compute.instances.get"]}
     await gce.call("compute.instances.testIamPermissions", **HERE, resource="whole", body=asked)
+    await gce.call("compute.instances.listReferrers", **HERE, instance="whole")
     properties = {name: value for name, value in insert_body("x").items() if name != "name"}
     bulk = {"count": "2", "namePattern": "many-#", "instanceProperties": properties}
     await gce.change("compute.instances.bulkInsert", **HERE, body=bulk)

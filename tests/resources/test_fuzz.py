@@ -90,7 +90,10 @@ def test_nothing_that_is_sent_breaks_the_server(method_id: str, gce: Gce, io_loo
     """No 5xx, no hang, and every error in GCE's form (which the client checks)."""
 
     @settings(
-        max_examples=40, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+        max_examples=40,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
     @given(requests(document_of(method_id).method(method_id)))
     def probe(request: tuple[str, str, Any]) -> None:

@@ -437,3 +437,12 @@ async def test_a_changed_machine_goes_as_whole_as_any_other(gce: Gce, cloudstack
     await changed(gce, "compute.instances.delete", instance="vm-1")
 
     assert kept.changes() == []
+
+
+async def test_nothing_refers_to_a_machine(gce: Gce) -> None:
+    """There are no groups: an empty list, and a 404 for a machine that is not there."""
+    await made(gce, insert_body("vm-1"))
+    listed = await gce.call("compute.instances.listReferrers", **HERE, instance="vm-1")
+    error = await gce.error("compute.instances.listReferrers", **HERE, instance="nope")
+
+    assert ("items" in listed, error["code"]) == (False, 404)

@@ -159,7 +159,9 @@ def fill(sim, spec_name, params):
     return filled
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     call=calls(),
     account=st.sampled_from(["demo", "demo", "admin", "admin", "other", "branch-admin"]),
