@@ -33,6 +33,13 @@ def check_limit(limit: int) -> int:
     return limit
 
 
+def check_family(family: str) -> str:
+    """The family of tokens to remove; ValueError for "", as tokens that came of no grant belong to none."""
+    if not family:
+        raise ValueError("tokens without a family are removed one by one, or with their subject")
+    return family
+
+
 @dataclass(frozen=True, slots=True)
 class OperationRecord:
     """
@@ -75,7 +82,11 @@ class CredentialRecord:
 
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
-    """One issued token, by the hexadecimal SHA-256 of it (unique). `kind`: what the token is good for."""
+    """
+    One issued token, by the hexadecimal SHA-256 of it (unique). `kind`: what the token is good for.
+
+    `family` is the same in all tokens that came of one grant; "" in those that came of none.
+    """
 
     digest: str = field(repr=False)
     subject: str
@@ -83,6 +94,7 @@ class TokenRecord:
     issued: datetime
     expires: datetime
     body: Mapping[str, Any] = field(default_factory=dict)
+    family: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +226,14 @@ class TokenStore(abc.ABC):
     @abc.abstractmethod
     async def delete_subject(self, subject: str) -> int:
         """Remove all tokens of the subject; returns how many there were."""
+
+    @abc.abstractmethod
+    async def delete_family(self, family: str) -> int:
+        """
+        Remove all tokens of the family; returns how many there were.
+
+        :raises ValueError: the family is "", which is none.
+        """
 
 
 class DocumentStore(abc.ABC):

@@ -31,6 +31,7 @@ from gceshim.stores.base import (
     Store,
     TokenRecord,
     TokenStore,
+    check_family,
     check_limit,
 )
 from gceshim.stores.encoding import to_json, to_ms
@@ -50,7 +51,7 @@ from gceshim.stores.mongodb_documents import (
 T = TypeVar("T")
 Json = dict[str, Any]
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Version of the collections' layout, kept in the collection `meta`."""
 
 INDEXES: Final[Mapping[str, Sequence[IndexModel]]] = {
@@ -70,6 +71,7 @@ INDEXES: Final[Mapping[str, Sequence[IndexModel]]] = {
     "tokens": (
         IndexModel([("digest", ASCENDING)], unique=True),
         IndexModel([("subject", ASCENDING)]),
+        IndexModel([("family", ASCENDING)], sparse=True),
         IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=0),
     ),
     "documents": (IndexModel([("owner", ASCENDING), ("collection", ASCENDING), ("name", ASCENDING)], unique=True),),
@@ -269,6 +271,9 @@ class MongoTokens(TokenStore):
 
     async def delete_subject(self, subject: str) -> int:
         return int((await guarded(self._collection.delete_many({"subject": subject}))).deleted_count)
+
+    async def delete_family(self, family: str) -> int:
+        return int((await guarded(self._collection.delete_many({"family": check_family(family)}))).deleted_count)
 
 
 class MongoDocuments(DocumentStore):

@@ -86,7 +86,8 @@ def to_credential(document: Mapping[str, Any]) -> CredentialRecord:
 
 
 def token_document(record: TokenRecord) -> Json:
-    return {
+    """`family` is there only when there is one: its index is sparse."""
+    document = {
         "digest": record.digest,
         "schema": FORM,
         "subject": record.subject,
@@ -95,6 +96,7 @@ def token_document(record: TokenRecord) -> Json:
         **expiry(record.expires),
         "body": to_json(record.body),
     }
+    return {**document, "family": record.family} if record.family else document
 
 
 def to_token(document: Mapping[str, Any]) -> TokenRecord:
@@ -105,6 +107,7 @@ def to_token(document: Mapping[str, Any]) -> TokenRecord:
         issued=from_ms(document["issued"]),
         expires=from_ms(document["expires"]),
         body=json.loads(document["body"]),
+        family=document.get("family", ""),
     )
 
 

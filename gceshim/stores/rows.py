@@ -43,6 +43,10 @@ MIGRATIONS: Final = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        "ALTER TABLE tokens ADD COLUMN family TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX tokens_family ON tokens (family) WHERE family != ''",
+    ),
 )
 
 Row = tuple[Any, ...]
@@ -51,7 +55,7 @@ OPERATION: Final = (
     "name, id, owner, scope_kind, scope, request_id, inserted, done, lease_holder, lease_until, expires, body, version"
 )
 CREDENTIAL: Final = "subject, created, key_id, sealed, body, version"
-TOKEN: Final = "digest, subject, kind, issued, expires, body"  # noqa: S105  column names
+TOKEN: Final = "digest, subject, kind, issued, expires, body, family"  # noqa: S105  column names
 DOCUMENT: Final = "owner, collection, name, updated, body, version"
 
 
@@ -115,12 +119,13 @@ def token_row(record: TokenRecord) -> Row:
         to_ms(record.issued),
         to_ms(record.expires),
         to_json(record.body),
+        record.family,
     )
 
 
 def to_token(row: Row) -> TokenRecord:
-    digest, subject, kind, issued, expires, body = row
-    return TokenRecord(digest, subject, kind, from_ms(issued), from_ms(expires), json.loads(body))
+    digest, subject, kind, issued, expires, body, family = row
+    return TokenRecord(digest, subject, kind, from_ms(issued), from_ms(expires), json.loads(body), family)
 
 
 def document_row(record: DocumentRecord) -> Row:

@@ -26,6 +26,7 @@ from gceshim.stores.base import (
     Store,
     TokenRecord,
     TokenStore,
+    check_family,
     check_limit,
 )
 from gceshim.stores.encoding import to_json, to_ms
@@ -258,6 +259,11 @@ class SqliteTokens(TokenStore):
     async def delete_subject(self, subject: str) -> int:
         statement = "DELETE FROM tokens WHERE subject = ?"
         return await self._worker.write(lambda db: db.execute(statement, (subject,)).rowcount)
+
+    async def delete_family(self, family: str) -> int:
+        statement = "DELETE FROM tokens WHERE family = ? AND family != ''"  # the condition of the index
+        values = (check_family(family),)
+        return await self._worker.write(lambda db: db.execute(statement, values).rowcount)
 
 
 class SqliteDocuments(DocumentStore):

@@ -347,6 +347,30 @@ class StoreContract(abc.ABC):
             assert await store.tokens.get("3") is not None
 
     @in_loop
+    async def test_all_tokens_of_a_family_are_removed_together(self, tmp_path: Path) -> None:
+        """A grant is taken back whole, whatever its subject has beside it."""
+        async with self.opened(tmp_path) as store:
+            for digest, family in (("1", "f"), ("2", "f"), ("3", "g"), ("4", "")):
+                await store.tokens.insert(TokenRecord(digest, "a", "access", NOW, NOW, {}, family))
+            kept = await store.tokens.get("1")
+            assert kept is not None
+            assert kept.family == "f"
+            assert await store.tokens.delete_family("f") == 2
+            assert await store.tokens.delete_family("f") == 0
+            assert await store.tokens.get("2") is None
+            assert await store.tokens.get("3") is not None
+            assert await store.tokens.get("4") is not None
+
+    @in_loop
+    async def test_tokens_without_a_family_are_not_one(self, tmp_path: Path) -> None:
+        """The empty one would be everybody's."""
+        async with self.opened(tmp_path) as store:
+            await store.tokens.insert(TokenRecord("1", "a", "access", NOW, NOW))
+            with pytest.raises(ValueError, match="family"):
+                await store.tokens.delete_family("")
+            assert await store.tokens.get("1") == TokenRecord("1", "a", "access", NOW, NOW)
+
+    @in_loop
     async def test_documents_are_kept_by_owner_and_collection(self, tmp_path: Path) -> None:
         """Insert, page, compare and set, delete; nothing of another owner or collection."""
         async with self.opened(tmp_path) as store:
