@@ -2,7 +2,7 @@
 What can go wrong with keys, tokens and stored credentials. No text holds a secret.
 
     AuthError
-      InvalidToken  CredentialsNotFound  CredentialsExist  WrongKey  BadKey
+      InvalidToken  CredentialsNotFound  CredentialsExist  WrongKey  BadKey  SignInRefused  BackendUnavailable
 """
 
 from __future__ import annotations
@@ -34,3 +34,11 @@ class WrongKey(AuthError):
 
 class BadKey(AuthError):
     """The master key, or the file that is to hold it, is not fit for use."""
+
+
+class SignInRefused(AuthError):
+    """The backend does not let this person in; the text never tells whether there is such a user."""
+
+
+class BackendUnavailable(AuthError):
+    """Whether the person may come in cannot be told now: the backend, or the store, gives no sensible answer."""
