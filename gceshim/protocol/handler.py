@@ -4,6 +4,7 @@ The Tornado side: reads a request off the connection and writes the answer.
     tornado.web.Application([*handlers(service, prefix="/gce"), (r"/mine", MyHandler)])
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable
 from typing import Any, Final
@@ -75,6 +76,8 @@ class ApiHandler(web.RequestHandler):
         self._prefix = prefix
         self._chunks: list[bytes] = []
         self._received_bytes = 0
+        self._answering: asyncio.Future[WireReply] | None = None
+        self._left = False
         options = service.options
         batch = is_batch(_below(self.request.path, prefix) or "")
         self._limit_bytes = options.batch_max_bytes if batch else options.max_body_bytes
@@ -106,8 +109,26 @@ class ApiHandler(web.RequestHandler):
             self._chunks.clear()
         return None
 
+    def on_connection_close(self) -> None:
+        """A client that goes away is not worked for any more; an operation that it began goes on."""
+        super().on_connection_close()
+        self._left = True
+        if self._answering is not None:
+            self._answering.cancel()
+
     async def _answer(self) -> None:
-        self._write(await dispatch(self._service, self._wire_request()))
+        connection = self.request.connection
+        if isinstance(connection, HTTP1Connection) and connection.stream.closed():
+            return  # Tornado tells only of those who leave from here on
+        # A task of its own: Tornado takes the cancellation of the handler itself for an error.
+        self._answering = asyncio.ensure_future(dispatch(self._service, self._wire_request()))
+        try:
+            reply = await self._answering
+        except asyncio.CancelledError:
+            if self._left:
+                return
+            raise
+        self._write(reply)
 
     get = head = post = put = patch = delete = options = _answer
 
