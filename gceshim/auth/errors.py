@@ -2,7 +2,8 @@
 What can go wrong with keys, tokens and stored credentials. No text holds a secret.
 
     AuthError
-      InvalidToken  CredentialsNotFound  CredentialsExist  WrongKey  BadKey  SignInRefused  BackendUnavailable
+      InvalidToken: RevokedToken
+      CredentialsNotFound  CredentialsExist  WrongKey  BadKey  SignInRefused  BackendUnavailable
 """
 
 from __future__ import annotations
@@ -18,6 +19,18 @@ class AuthError(Exception):
 
 class InvalidToken(AuthError):
     """The token was not issued here, or is no longer good."""
+
+
+class RevokedToken(InvalidToken):
+    """
+    It was issued here and its time is not over, but it has been used up or revoked.
+
+    :param family: that of its grant, "" if it came of none.
+    """
+
+    def __init__(self, message: str, family: str) -> None:
+        super().__init__(message)
+        self.family = family
 
 
 class CredentialsNotFound(AuthError):

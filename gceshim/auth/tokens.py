@@ -17,7 +17,7 @@ from typing import Any, Final
 from jose import jwk, jwt
 from jose.exceptions import JOSEError
 
-from gceshim.auth.errors import InvalidToken
+from gceshim.auth.errors import InvalidToken, RevokedToken
 from gceshim.auth.masterkey import MasterKey
 from gceshim.stores.base import TokenRecord, TokenStore
 
@@ -51,8 +51,23 @@ class Tokens:
         # Keys of one type for one algorithm: a token's header chooses among these and nothing else.
         self._keys = {key.id: jwk.construct(key.derive(PURPOSE), ALGORITHM) for key in keys}
 
-    async def issue(self, subject: str, lifetime_seconds: float, *, kind: str = ACCESS) -> str:
-        """A new token for a subject. :raises gceshim.stores.errors.StoreError: its digest could not be stored."""
+    async def issue(
+        self,
+        subject: str,
+        lifetime_seconds: float,
+        *,
+        kind: str = ACCESS,
+        family: str = "",
+        body: Mapping[str, Any] | None = None,
+    ) -> str:
+        """
+        A new token for a subject.
+
+        :param kind: what it is to be good for.
+        :param family: the same for all tokens of one grant, which are revoked together; "" for none.
+        :param body: what is to be stored with it.
+        :raises gceshim.stores.errors.StoreError: its digest could not be stored.
+        """
         issued = self._now().replace(microsecond=0)
         expires = issued + timedelta(seconds=int(lifetime_seconds))
         claims = {
@@ -64,17 +79,21 @@ class Tokens:
             "jti": secrets.token_hex(16),
             "use": kind,
         }
+        if family:
+            claims["fam"] = family
         headers = {"kid": self._signing_id}
         token: str = jwt.encode(claims, self._keys[self._signing_id], algorithm=ALGORITHM, headers=headers)
-        body = {"jti": claims["jti"], "kid": self._signing_id}
-        await self._store.insert(TokenRecord(digest(token), subject, kind, issued, expires, body))
+        stored = {**(body or {}), "jti": claims["jti"], "kid": self._signing_id}
+        await self._store.insert(TokenRecord(digest(token), subject, kind, issued, expires, stored, family))
         return token
 
     async def check(self, token: str, *, kind: str = ACCESS) -> TokenRecord:
         """
         What is stored about a token that is good.
 
-        :raises InvalidToken: it is not, with the reason. :raises gceshim.stores.errors.StoreError: not known.
+        :raises RevokedToken: it was issued here for this use, but has been used up or revoked.
+        :raises InvalidToken: it is not good, with the reason.
+        :raises gceshim.stores.errors.StoreError: not known.
         """
         claims = self._claims(token)
         now = self._now().timestamp()
@@ -85,12 +104,22 @@ class Tokens:
             raise InvalidToken("The token has expired.")
         if now < issued - SKEW_SECONDS:
             raise InvalidToken("The token is not valid yet.")
+        if claims.get("use") != kind:
+            raise InvalidToken("The token is not for this use.")
         record = await self._store.get(digest(token))
         if record is None:
-            raise InvalidToken("The token has been revoked.")
-        if (record.subject, record.kind) != (claims.get("sub"), claims.get("use")) or record.kind != kind:
+            raise RevokedToken("The token has been revoked.", str(claims.get("fam", "")))
+        if (record.subject, record.kind) != (claims.get("sub"), kind):
             raise InvalidToken("The token is not for this use.")
         return record
+
+    async def spend(self, record: TokenRecord) -> bool:
+        """Use up a token that can be used once; True for exactly one of several callers."""
+        return await self._store.delete(record.digest)
+
+    async def revoke_family(self, family: str) -> int:
+        """Revoke all tokens of one grant; returns how many there were. "" is no grant's, and has none."""
+        return await self._store.delete_family(family) if family else 0
 
     async def revoke(self, token: str) -> bool:
         """Make a token worthless at once; False if it was no good token before."""
