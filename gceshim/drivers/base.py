@@ -98,6 +98,22 @@ class Identity(abc.ABC):
         """
 
     @abc.abstractmethod
+    async def sign_in(self, username: str, password: str, domain: str) -> Credentials:
+        """
+        The key pair of the user of this name and password, made anew if they have none.
+
+        Keys that they have stay as they are. The password is sent to the backend once, not again where that fails, and
+        is in no error and no log.
+        :param domain: where the backend keeps the user, as `research/physics`; empty: where it keeps the first ones.
+        :raises Unauthenticated: there is no such user with this password, or they may not sign in.
+        :raises Forbidden: they may sign in, but have no use of keys.
+        :raises Unsupported: this needs more than a password, as a second factor, or the backend has no passwords.
+        :raises Unavailable: no sensible answer.
+
+        Source: CloudStack `login`, `getUserKeys`, `registerUserKeys`, `logout`.
+        """
+
+    @abc.abstractmethod
     async def tenant(self, subject: str, credentials: Credentials, project: str) -> Tenant:
         """
         The tenant for `project`, by name or backend id; `default` and the account's own name mean the account.

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-SECRETS = ("the-api-key-1234", "the-secret-key-5678", "signature=", "-secret-key", "-api-key")
+SECRETS = ("the-api-key-1234", "the-secret-key-5678", "signature=", "-secret-key", "-api-key", "of-mine")
 
 
 @pytest.fixture(autouse=True)

@@ -59,6 +59,8 @@ class CloudStackSubject(Subject):
                 other_machine_type="custom-2-4096",
                 image_project="debian-cloud",
                 image_family="debian-12",
+                username="demo",
+                password="password",
                 rules=RULES,
                 refused_rules=(replace(SSH, protocols=(Protocol("no-such-protocol"),)),),
             )
@@ -107,6 +109,7 @@ class ToySubject(Subject):
         deletion_protection=False,
         expunges=False,
         external_addresses=False,
+        passwords=False,
         tags_running_machines=False,
         tells_pending_jobs=False,
     )

@@ -64,6 +64,10 @@ class Identity(base.Identity):
         name = credentials.api_key
         return Account(f"id-of-{name}", name, "toy", name, f"{name}@example.org")
 
+    async def sign_in(self, username, password, domain):
+        await self.backend.reach()
+        raise errors.Unsupported("There are no passwords here, only keys")
+
     async def tenant(self, subject, credentials, project):
         account = await self.whoami(credentials)
         if project not in ("default", account.name, account.backend_id):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+import logging
+from typing import Any, Final
 
 from gceshim.drivers import base, errors
 from gceshim.drivers.cloudstack.backend import Backend
 from gceshim.drivers.cloudstack.names import is_label, shown, slug
 from gceshim.drivers.cloudstack.rows import Row, rows, text
+from gceshim.drivers.cloudstack.transport import Session
 from gceshim.model import Account, Credentials, Tenant, stable_id
+
+log = logging.getLogger(__name__)
 
 #: The project that is the account itself, whatever that is called.
 OWN: Final = "default"
@@ -19,6 +24,44 @@ class Identity(base.Identity):
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._making_keys = asyncio.Lock()
+
+    async def sign_in(self, username: str, password: str, domain: str) -> Credentials:
+        """Sign in as a browser does, take the keys of the user, sign out. Source: `login`, `getUserKeys`."""
+        if not username or not password:  # CloudStack takes no password to mean single sign-on
+            raise errors.Unauthenticated("A user name and a password are needed")
+        session = self._backend.transport.session()
+        try:
+            try:
+                user = await session.call("login", username=username, password=password, domain=_domain_path(domain))
+            except errors.Forbidden as exc:
+                raise errors.Unauthenticated(exc.message, detail=exc.detail) from exc
+            try:
+                return await self._keys_of(session, user)
+            finally:
+                try:
+                    await session.call("logout")
+                except errors.DriverError as exc:
+                    log.info("a session was left to end by itself: %s", exc.detail or exc.message)
+        finally:
+            session.close()
+
+    async def _keys_of(self, session: Session, user: dict[str, Any]) -> Credentials:
+        if user.get("is2faenabled") == "true" and user.get("is2faverified") != "true":
+            raise errors.Unsupported(
+                "This user has two-factor authentication: sign in with an API key and a secret key instead"
+            )
+        user_id = text(user, "userid")
+        found = await _user_keys(session, user_id)
+        if found is None:
+            async with self._making_keys:  # made twice at once, the first pair would be dead before its first use
+                found = await _user_keys(session, user_id)
+                if found is None:
+                    await session.call("registerUserKeys", id=user_id)
+                    found = await _user_keys(session, user_id)
+        if found is None:
+            raise errors.Unavailable("CloudStack made no keys", detail="registerUserKeys")
+        return found
 
     async def whoami(self, credentials: Credentials) -> Account:
         """The account of the user whose key this is. Asks CloudStack each time. Source: `listUsers`."""
@@ -63,6 +106,25 @@ class Identity(base.Identity):
             return await self._backend.every(credentials, "listProjects", "project")
 
         return await self._backend.remembered(credentials, "projects", fetch, fresh=fresh)
+
+
+async def _user_keys(session: Session, user_id: str) -> Credentials | None:
+    """The key pair of the user who has signed in, if they have one."""
+    reply = await session.call("getUserKeys", id=user_id)
+    found = reply.get("userkeys")
+    keys: Row = found if isinstance(found, dict) else {}
+    if keys.get("apikeyaccess") is False:
+        raise errors.Forbidden("This user may not use API keys", detail="getUserKeys: apikeyaccess")
+    api_key, secret_key = text(keys, "apikey"), text(keys, "secretkey")
+    return Credentials(api_key, secret_key) if api_key and secret_key else None
+
+
+def _domain_path(domain: str) -> str:
+    """The path as `login` takes it. Lists of domains show paths that begin with ROOT, which `login` does not know."""
+    parts = [part for part in domain.split("/") if part]
+    if parts and parts[0].upper() == "ROOT":
+        parts = parts[1:]
+    return "/" + "/".join(parts)
 
 
 def account_of(row: Row) -> Account:

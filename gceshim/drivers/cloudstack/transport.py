@@ -19,12 +19,12 @@ import hmac
 import json
 import logging
 import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode
 
+import libcloud.security
 import orjson
 import requests
 import urllib3.exceptions
@@ -33,11 +33,11 @@ from libcloud.common.types import LibcloudError
 from libcloud.compute.drivers.cloudstack import CloudStackNodeDriver
 from libcloud.http import LibcloudConnection
 from libcloud.utils.misc import lowercase_keys
-from requests.structures import CaseInsensitiveDict
 
 from gceshim.drivers import errors
 from gceshim.drivers.cloudstack.failures import failure
 from gceshim.drivers.cloudstack.settings import Settings
+from gceshim.drivers.cloudstack.wire import TooLarge, Wire, address
 from gceshim.model import Credentials
 
 log = logging.getLogger(__name__)
@@ -45,9 +45,7 @@ log = logging.getLogger(__name__)
 _SAFE: Final = ("list", "query", "get", "find")
 _RETRY_SECONDS: Final = 0.1
 _SIGNATURE_MINUTES: Final = 15
-_CHUNK_BYTES: Final = 65_536
 _DETAIL_LIMIT: Final = 200
-_HEADERS: Final = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
 
 
 class _Refused(Exception):
@@ -67,22 +65,13 @@ class _Busy(Exception):
         self.error = error
 
 
-class _TooLarge(Exception):
-    """The reply is larger than we take."""
+class _Http(LibcloudConnection):
+    """libcloud's HTTP connection, with the bounds of `Wire`; the query goes into the body."""
 
-
-class _Wire(LibcloudConnection):
-    """libcloud's HTTP connection, with bounds: size of the reply and time for all of it."""
-
-    def __init__(self, settings: Settings, host: str, port: int, secure: bool) -> None:
-        super().__init__(host, port, secure=secure, timeout=settings.timeout_seconds)
-        self._settings = settings
-        self.verify = settings.verify_tls
-        self.ca_cert = (settings.ca_file or self.ca_cert) if settings.verify_tls else None
-        session = requests.Session()
-        session.trust_env = False  # no .netrc, no proxy from the environment: settings are the only source
-        self._adapter = session.get_adapter(f"{'https' if secure else 'http'}://")
-        self.session: requests.Session = session
+    def __init__(self, settings: Settings) -> None:
+        secure, host, port, _ = address(settings.url)
+        super().__init__(host, port, secure=secure)
+        self.wire = Wire(settings, _verification(settings))
 
     def request(  # noqa: PLR0917 - the signature of libcloud
         self,
@@ -94,39 +83,9 @@ class _Wire(LibcloudConnection):
         stream: bool = False,
         hooks: object = None,
     ) -> None:
-        """Send it with the query as the form body, and read the reply within the bounds."""
+        """Send it as `Wire.post` does."""
         path, _, form = url.partition("?")
-        limit_seconds = self._settings.timeout_seconds
-        deadline = time.monotonic() + limit_seconds
-        # Straight to the adapter: what a session merges into each request (cookies, environment, redirects) is not
-        # wanted here, and takes as long as all else together.
-        prepared = requests.PreparedRequest()
-        prepared.prepare_method("POST")
-        prepared.url = f"{self.host}{path}"
-        prepared.headers = CaseInsensitiveDict(
-            {**_HEADERS, **(headers or {}), "Content-Type": "application/x-www-form-urlencoded"}
-        )
-        prepared.prepare_body(form, None)
-        response = self._adapter.send(
-            prepared, stream=True, verify=self.verification, timeout=limit_seconds, proxies={}
-        )
-        chunks = []
-        size_bytes = 0
-        try:
-            # `iter_content` would wait for whole chunks, and so for ever where bytes come one by one.
-            while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
-                chunks.append(chunk)
-                size_bytes += len(chunk)
-                if size_bytes > self._settings.reply_limit_bytes:
-                    raise _TooLarge
-                if time.monotonic() > deadline:
-                    raise TimeoutError
-        except BaseException:
-            response.close()
-            raise
-        response._content = b"".join(chunks)
-        response.encoding = "utf-8"  # else requests guesses, slowly
-        self.response = response
+        self.response = self.wire.post(path, form, headers)
 
 
 class _Response(CloudStackResponse):
@@ -175,7 +134,7 @@ class Transport:
     """
     CloudStack's API as one coroutine.
 
-    Another way to CloudStack is a subclass that overrides `call` and `close`, named by `CloudStackDriver`'s
+    Another way to CloudStack is a subclass that overrides `call`, `session` and `close`, named by `CloudStackDriver`'s
     `transport_class` in a subclass of that.
     """
 
@@ -205,7 +164,11 @@ class Transport:
         while True:
             last = attempt == self._settings.retries
             try:
-                return await self._once(credentials, command, form)
+                return await self.run(
+                    command,
+                    lambda: self._exchange(credentials, command, form),
+                    secrets=(credentials.secret_key, credentials.api_key),
+                )
             except errors.Timeout:
                 raise
             except (errors.Unavailable, errors.Failed) as exc:
@@ -225,12 +188,23 @@ class Transport:
         with self._drivers_lock:
             drivers, self._drivers = self._drivers, []
         for driver in drivers:
-            driver.connection.connection.session.close()
+            driver.connection.connection.wire.close()
 
-    async def _once(self, credentials: Credentials, command: str, form: Mapping[str, str]) -> dict[str, Any]:
+    def session(self) -> Session:
+        """A new session for one who signs in with a password. No call is made; close it in the end."""
+        return Session(self, self._settings)
+
+    async def run(
+        self, command: str, exchange: Callable[[], dict[str, Any]], secrets: tuple[str, ...]
+    ) -> dict[str, Any]:
+        """
+        Run `exchange` in a thread of the pool, within `timeout_seconds`, and turn what it raises into driver errors.
+
+        :param secrets: what no error may say, should CloudStack have said it.
+        """
         loop = asyncio.get_running_loop()
         try:
-            future = loop.run_in_executor(self._pool, self._send, credentials, command, form)
+            future = loop.run_in_executor(self._pool, self._translated, command, exchange, secrets)
         except RuntimeError as exc:
             raise errors.Unavailable("The connection to CloudStack is closed", detail=command) from exc
         try:
@@ -239,16 +213,18 @@ class Transport:
         except TimeoutError as exc:
             raise self._timeout(command) from exc
 
-    def _send(self, credentials: Credentials, command: str, form: Mapping[str, str]) -> dict[str, Any]:
+    def _translated(
+        self, command: str, exchange: Callable[[], dict[str, Any]], secrets: tuple[str, ...]
+    ) -> dict[str, Any]:
         """In a thread of the pool."""
         failed: errors.DriverError
         try:
-            return self._exchange(credentials, command, form)
+            return exchange()
         except _Refused as exc:
-            failed = _refusal(command, exc, credentials)
+            failed = _refusal(command, exc, secrets)
             if exc.status == 429:
                 raise _Busy(failed) from None
-        except _TooLarge:
+        except TooLarge:
             limit = self._settings.reply_limit_bytes
             failed = errors.Unavailable("CloudStack's answer is too large", detail=f"{command}: over {limit} bytes")
         except (requests.Timeout, TimeoutError):
@@ -281,12 +257,9 @@ class Transport:
         """The libcloud driver of this thread."""
         driver = getattr(self._local, "driver", None)
         if driver is None:
-            parts = urlsplit(self._settings.url)
-            secure = parts.scheme == "https"
-            host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-            port = parts.port or (443 if secure else 80)
-            driver = _NodeDriver("", "", secure=secure, host=host, path=parts.path, port=port)
-            driver.connection.connection = _Wire(self._settings, str(host), port, secure)
+            secure, host, port, path = address(self._settings.url)
+            driver = _NodeDriver("", "", secure=secure, host=host, path=path, port=port)
+            driver.connection.connection = _Http(self._settings)
             self._local.driver = driver
             with self._drivers_lock:
                 self._drivers.append(driver)
@@ -297,6 +270,58 @@ class Transport:
         return errors.Timeout(f"CloudStack gave no answer within {seconds:g} seconds", detail=command)
 
 
+class Session:
+    """
+    Calls of one who is known by a cookie, as a browser is, and not by keys.
+
+    They go over a connection of their own, which no other call uses and which holds the cookie. One at a time; none is
+    tried again, for each wrong password counts with CloudStack.
+    """
+
+    def __init__(self, transport: Transport, settings: Settings) -> None:
+        self._transport = transport
+        self._path = address(settings.url).path
+        self._wire = Wire(settings, _verification(settings))
+        self._cookies: dict[str, str] = {}
+        self._key = ""
+
+    async def call(self, command: str, /, **params: str) -> dict[str, Any]:
+        """As `Transport.call`. What `login` answers makes the calls after it known."""
+        secrets = (params.get("password", ""), self._key, *self._cookies.values())
+        try:
+            return await self._transport.run(command, lambda: self._exchange(command, params), secrets)
+        except _Busy as exc:
+            raise exc.error from exc
+
+    def close(self) -> None:
+        """Close the connection; that CloudStack forgets the session too takes a `logout` before."""
+        self._wire.close()
+
+    def _exchange(self, command: str, params: Mapping[str, str]) -> dict[str, Any]:
+        """In a thread of the pool."""
+        form = {**params, "command": command, "response": "json"}
+        if self._key:
+            form["sessionkey"] = self._key
+        cookies = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
+        response = self._wire.post(self._path, urlencode(form), {"Cookie": cookies} if cookies else {})
+        if response.status_code != 200:
+            raise _Refused(response.status_code, response.text)
+        reply = orjson.loads(response.content)[f"{command.lower()}response"]
+        if not isinstance(reply, dict):
+            raise TypeError(type(reply).__name__)
+        if command == "login":
+            self._cookies = {cookie.name: cookie.value or "" for cookie in response.cookies}
+            self._key = str(reply["sessionkey"])
+        return reply
+
+
+def _verification(settings: Settings) -> str | bool:
+    """What certificates are verified with: libcloud's authorities, unless the settings name others."""
+    if not settings.verify_tls:
+        return False
+    return settings.ca_file or libcloud.security.CA_CERTS_PATH or True
+
+
 def _text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -305,7 +330,7 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _refusal(command: str, refused: _Refused, credentials: Credentials) -> errors.DriverError:
+def _refusal(command: str, refused: _Refused, secrets: tuple[str, ...]) -> errors.DriverError:
     """The driver error for a reply with an error status."""
     row: Any = None
     try:
@@ -313,17 +338,17 @@ def _refusal(command: str, refused: _Refused, credentials: Credentials) -> error
         row = next(iter(body.values()))
         code = int(row.get("errorcode", refused.status))
     except (ValueError, AttributeError, StopIteration, TypeError, RecursionError):
-        detail = f"{command}: HTTP {refused.status}: {_clean(refused.body, credentials)[:_DETAIL_LIMIT]!r}"
+        detail = f"{command}: HTTP {refused.status}: {_clean(refused.body, secrets)[:_DETAIL_LIMIT]!r}"
         if refused.status == 401:
             return errors.Unauthenticated("CloudStack does not accept the credentials", detail=detail)
         return errors.Unavailable("CloudStack gave an answer that is not understood", detail=detail)
     cause_code = row.get("cserrorcode")
-    text = _clean(str(row.get("errortext") or ""), credentials)
+    text = _clean(str(row.get("errortext") or ""), secrets)
     return failure(code, text, command=command, cause_code=cause_code if isinstance(cause_code, int) else None)
 
 
-def _clean(text: str, credentials: Credentials) -> str:
-    for secret in (credentials.secret_key, credentials.api_key):
+def _clean(text: str, secrets: tuple[str, ...]) -> str:
+    for secret in secrets:
         if secret:
             text = text.replace(secret, "***")
     return text

@@ -67,6 +67,31 @@ class IdentityConformance:
                 assert wrong.api_key not in told
 
     @in_loop
+    async def test_a_password_opens_the_same_keys_each_time(self, subject: Subject) -> None:
+        """Keys made anew at each sign-in would end the sessions of everyone who uses the old ones."""
+        async with working(subject, "identity") as bench:
+            ground, identity = bench.ground, bench.driver.identity
+            if not subject.traits.passwords:
+                with pytest.raises(errors.Unsupported):
+                    await identity.sign_in("somebody", "a-password-of-mine", "")
+                return
+            for _ in range(2):
+                found = await identity.sign_in(ground.username, ground.password, ground.domain)
+                assert found == bench.tenant.credentials
+            assert await identity.whoami(found) == await identity.whoami(bench.tenant.credentials)
+
+    @in_loop
+    async def test_a_wrong_password_is_refused_and_not_told_on(self, subject: Subject) -> None:
+        """The message is shown on a page and the detail goes to the log; one attempt, as each may count."""
+        async with working(subject, "identity") as bench:
+            ground, wrong = bench.ground, "a-password-of-mine"
+            refusal = errors.Unauthenticated if subject.traits.passwords else errors.Unsupported
+            for username, domain in ((ground.username, ground.domain), (UNKNOWN, ""), (ground.username, UNKNOWN)):
+                with pytest.raises(refusal) as caught:
+                    await bench.driver.identity.sign_in(username or UNKNOWN, wrong, domain)
+                assert wrong not in caught.value.message + caught.value.detail
+
+    @in_loop
     async def test_the_account_is_a_project_by_each_of_its_names(self, subject: Subject) -> None:
         """However it is written, it is one owner, whose operations belong together."""
         async with working(subject, "identity") as bench:

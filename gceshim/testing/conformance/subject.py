@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gceshim.drivers.base import Driver
 from gceshim.model import DEFAULT_NETWORK, GIB, Direction, Firewall, Protocol, Tenant
@@ -30,6 +30,7 @@ class Traits:
     types; else they are not found. `deletion_protection`: a machine can be protected; else to ask for it is refused.
     `expunges`: a deleted machine is gone at once; else it may be seen as DELETING for a while.
     `external_addresses`: a machine can have a way in from outside; else to ask for it is refused.
+    `passwords`: users of the backend can sign in with user name and password; else to try is Unsupported.
     `tags_running_machines`: network tags of a running machine can be changed; else NotReady is raised.
     `tells_pending_jobs`: `jobs.pending` gives ids; else None.
 
@@ -43,6 +44,7 @@ class Traits:
     deletion_protection: bool = True
     expunges: bool = True
     external_addresses: bool = True
+    passwords: bool = True
     tags_running_machines: bool = True
     tells_pending_jobs: bool = True
     disk_step_bytes: int = GIB
@@ -62,6 +64,8 @@ class Ground:
     some GiB more at least. `network` is what the machines and firewall rules are made on. What a capability needs that
     the driver lacks may be left as it is.
 
+    `username` and `password` in `domain` are those of the user whose keys `tenant` has, if the backend has passwords.
+
     `rules`: firewall rules that the backend can carry out, each alone on its network; the first one is used where any
     will do. `refused_rules`: some that it cannot. Their names do not matter.
     """
@@ -76,6 +80,9 @@ class Ground:
     image_family: str
     disk_type: str = "pd-standard"
     network: str = DEFAULT_NETWORK
+    username: str = ""
+    password: str = field(default="", repr=False)
+    domain: str = ""
     rules: tuple[Firewall, ...] = (SSH,)
     refused_rules: tuple[Firewall, ...] = ()
 
