@@ -20,10 +20,12 @@ from jose.exceptions import JOSEError
 from gceshim.auth.errors import InvalidToken, RevokedToken
 from gceshim.auth.masterkey import MasterKey
 from gceshim.stores.base import TokenRecord, TokenStore
+from gceshim.stores.errors import Duplicate
 
 ALGORITHM: Final = "HS256"
 PURPOSE: Final = "gceshim bearer tokens, HS256, 1"
 ACCESS: Final = "access"
+USED: Final = "used"
 SKEW_SECONDS: Final = 60
 MAX_LENGTH: Final = 4096
 SHAPE: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
@@ -116,6 +118,20 @@ class Tokens:
     async def spend(self, record: TokenRecord) -> bool:
         """Use up a token that can be used once; True for exactly one of several callers."""
         return await self._store.delete(record.digest)
+
+    async def use_once(self, text: str, subject: str, lifetime_seconds: float) -> bool:
+        """
+        Note that a text which is not stored has been used; True for exactly one of several callers.
+
+        :param lifetime_seconds: for how long the text would be good, and the note is kept.
+        """
+        used = self._now().replace(microsecond=0)
+        expires = used + timedelta(seconds=int(lifetime_seconds) + SKEW_SECONDS)
+        try:
+            await self._store.insert(TokenRecord(digest(text), subject, USED, used, expires))
+        except Duplicate:
+            return False
+        return True
 
     async def revoke_family(self, family: str) -> int:
         """Revoke all tokens of one grant; returns how many there were. "" is no grant's, and has none."""
