@@ -10,10 +10,13 @@
 ``garbage_reply``     the reply is not JSON
 ``http_error``        a reply of a proxy: HTTP ``status`` with an HTML body
 ``error_rate``        530 with the given ``probability``
+``held_request``      the call waits, its work not done, until the fault is released
+``held_reply``        the work is done, and the reply waits until the fault is released
 """
 
+import asyncio
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 NAMES = frozenset(
     {
@@ -27,6 +30,8 @@ NAMES = frozenset(
         "garbage_reply",
         "http_error",
         "error_rate",
+        "held_request",
+        "held_reply",
     }
 )
 
@@ -44,6 +49,20 @@ class Fault:
     text: str
     skip: int = 0
     hits: int = 0
+    reached: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    """Set when it has struck for the first time."""
+    _released: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    _lost: bool = False
+
+    def release(self, *, lost: bool = False) -> None:
+        """Let go of what is held. ``lost``: close the connections; a request that is held does no work then."""
+        self._lost = lost
+        self._released.set()
+
+    async def hold(self) -> bool:
+        """Wait for the release; whether to go on after it."""
+        await self._released.wait()
+        return not self._lost
 
 
 class Faults:
@@ -53,6 +72,7 @@ class Faults:
         self._seed = seed
         self._random = random.Random(seed)  # noqa: S311 - not a secret
         self._active: list[Fault] = []
+        self._holding: list[Fault] = []
 
     def add(
         self,
@@ -77,8 +97,15 @@ class Faults:
         return fault
 
     def clear(self) -> None:
-        """End all faults."""
+        """End all faults, and let go of what they hold."""
         self._active.clear()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Release all that is held."""
+        for fault in self._holding:
+            fault.release()
+        self._holding.clear()
 
     def take(self, command: str, *names: str) -> Fault | None:
         """The first active fault of these names that strikes this command now, counted as used."""
@@ -91,6 +118,9 @@ class Faults:
                 fault.skip -= 1
                 continue
             fault.hits += 1
+            if fault.name in ("held_request", "held_reply"):
+                self._holding.append(fault)
+            fault.reached.set()
             if fault.left is not None:
                 fault.left -= 1
                 if fault.left == 0:

@@ -60,6 +60,10 @@ class ApiHandler(tornado.web.RequestHandler):
         slow = simulator.faults.take(name, "slow_reply")
         if slow is not None:
             await asyncio.sleep(slow.seconds)
+        held = simulator.faults.take(name, "held_request")
+        if held is not None and not await held.hold():
+            self._drop()
+            return
         fault = simulator.faults.take(name, *TRANSPORT_FAULTS)
         if fault is not None and fault.name == "connection_reset":
             self._drop()
@@ -72,7 +76,8 @@ class ApiHandler(tornado.web.RequestHandler):
             self._send(200, "application/json", (fault.text or '{"listzonesresponse":{"count":').encode())
             return
         status, content_type, content = self._answer(name, params)
-        if fault is not None:
+        held = simulator.faults.take(name, "held_reply")
+        if fault is not None or (held is not None and not await held.hold()):
             self._drop()
             return
         self._send(status, content_type, content)
@@ -209,6 +214,7 @@ class Simulator:
             await self._server.close_all_connections()
             self._server = None
         self._endpoint = None
+        self.faults.let_go()
         await self.cloud.jobs.stop()
 
     def reset(self) -> None:

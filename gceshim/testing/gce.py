@@ -22,9 +22,16 @@ from gceshim.protocol.schema import validate_error, validate_response
 
 Body = dict[str, Any]
 
+NO_STATUS = 599
+"""Tornado's word for an answer that did not come."""
+
 
 class UnexpectedAnswer(Exception):
     """An answer of another status than expected, or one that the discovery document does not allow."""
+
+
+class NoAnswer(Exception):
+    """The connection was refused or broke, or no answer came in time: what was asked for may have been done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,11 @@ class Gce:
         return operation
 
     async def send(self, verb: str, path: str, *, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
-        """Send anything anywhere; bytes and strings as they are, other bodies as JSON. Error bodies are checked."""
+        """
+        Send anything anywhere; bytes and strings as they are, other bodies as JSON. Error bodies are checked.
+
+        :raises NoAnswer: the server has gone.
+        """
         sent = {"Content-Type": "application/json", **(headers or {})}
         if self.token:
             sent.setdefault("Authorization", f"Bearer {self.token}")
@@ -119,6 +130,8 @@ class Gce:
             request_timeout=150,
         )
         reply = await self._client.fetch(request, raise_error=False)
+        if reply.code == NO_STATUS:
+            raise NoAnswer(f"{verb} {path}: {reply.error}")
         answer = Answer(reply.code, dict(reply.headers), json.loads(reply.body) if reply.body else {})
         if answer.status >= 400 and (problems := validate_error(answer.body)):
             raise UnexpectedAnswer(f"{verb} {path}: {answer.status}: {problems}")

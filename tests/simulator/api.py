@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from gceshim.simulator import Simulator, SimulatorSettings
+from gceshim.simulator.faults import Fault
 
 DEADLINE_SECONDS = 10.0
 
@@ -139,6 +140,14 @@ class World:
 
     def _await(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(DEADLINE_SECONDS)
+
+    def until(self, event: asyncio.Event) -> None:
+        """Wait for what happens in the simulator's loop."""
+        self._await(event.wait())
+
+    def release(self, fault: Fault, *, lost: bool = False) -> None:
+        """Let go of what a fault holds, in the simulator's loop."""
+        self._loop.call_soon_threadsafe(lambda: fault.release(lost=lost))
 
     def stop(self) -> None:
         for client in self._clients.values():

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import threading
 import time
 
 import pytest
@@ -148,3 +149,38 @@ def test_calls_are_counted(cloud):
     assert list(cloud.sim.calls) == ["listZones", "listZones", "noSuchCommand"]
     cloud.sim.reset()
     assert (dict(cloud.sim.call_counts), cloud.demo.raw("listZones")[0]) == ({}, 200)
+
+
+def test_a_held_reply_comes_when_it_is_let_go(cloud):
+    """What happens in between, a client cannot know to be done."""
+    fault = cloud.sim.faults.add("held_reply", "deployVirtualMachine", 1)
+    values = cloud.deploy_values(name="a")
+    caller = threading.Thread(target=cloud.demo.call, args=("deployVirtualMachine",), kwargs=values)
+    caller.start()
+    cloud.until(fault.reached)
+    assert (cloud.sim.vm("a").name, caller.is_alive()) == ("a", True)
+    cloud.release(fault)
+    caller.join(10)
+    assert not caller.is_alive()
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_held_request_does_its_work_when_it_is_let_go_or_never(cloud, lost):
+    """Late, after its client has given up, or as if it had never come."""
+    fault = cloud.sim.faults.add("held_request", "deployVirtualMachine", 1)
+    outcome = []
+
+    def call():
+        try:
+            outcome.append(cloud.demo.call("deployVirtualMachine", **values)["jobid"])
+        except (http.client.HTTPException, ConnectionError):
+            outcome.append(None)
+
+    values = cloud.deploy_values(name="a")
+    caller = threading.Thread(target=call)
+    caller.start()
+    cloud.until(fault.reached)
+    assert cloud.sim.vms() == []
+    cloud.release(fault, lost=lost)
+    caller.join(10)
+    assert (outcome == [None], cloud.sim.vms() == []) == (lost, lost)
