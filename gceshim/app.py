@@ -16,11 +16,11 @@ from typing import Final
 import tornado.web
 from tornado import routing
 
-from gceshim.auth import masterkey
+from gceshim.auth import keyring
 from gceshim.auth.authenticator import BearerAuthenticator
 from gceshim.auth.credentials import CredentialVault
 from gceshim.auth.errors import BadKey
-from gceshim.auth.masterkey import MasterKey
+from gceshim.auth.keyring import KeyRing
 from gceshim.auth.tokens import Tokens
 from gceshim.drivers import loader
 from gceshim.drivers.base import Driver
@@ -62,11 +62,11 @@ class Shim:
         self, settings: Settings, *, driver: Driver | None = None, authenticator: Authenticator | None = None
     ) -> None:
         self.settings = settings
-        key = master_key(settings)
+        keys = key_ring(settings).keys
         self.store = make_store(settings)
         self.driver = driver or _driver(settings)
-        self.vault = CredentialVault(self.store, [key])
-        self.tokens = Tokens(self.store.tokens, [key], ISSUER)
+        self.vault = CredentialVault(self.store, keys)
+        self.tokens = Tokens(self.store.tokens, keys, ISSUER)
         self.authenticator = authenticator or BearerAuthenticator(self.tokens, self.vault)
         self.engine = Engine(self.store, self.driver.jobs, self._tenant, explain, operations(settings.operations))
         services = Services(
@@ -81,7 +81,7 @@ class Shim:
             trust_proxy=settings.server.trust_proxy,
             max_body_bytes=settings.server.max_body_bytes,
             request_timeout_seconds=settings.server.request_timeout_seconds,
-            page_token_key=key.derive(PAGE_TOKENS),
+            page_token_keys=[key.derive(PAGE_TOKENS) for key in keys],
         )
         self.service = Service(
             document(),
@@ -162,18 +162,18 @@ def make_app(shim: Shim, prefix: str = "") -> tornado.web.Application:
     return shim.application(prefix)
 
 
-def master_key(settings: Settings) -> MasterKey:
+def key_ring(settings: Settings) -> KeyRing:
     """
-    The key of the settings, else of the key file.
+    The master keys of the settings, else of the key file.
 
-    :raises SettingsError: it is not fit for use.
+    :raises SettingsError: they are not fit for use.
     """
     try:
         if settings.auth.master_key:
-            return masterkey.parse(settings.auth.master_key, "auth.master_key")
+            return keyring.parse_ring(settings.auth.master_key, "auth.master_key")
         path = Path(settings.auth.master_key_file)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return masterkey.load(path)
+        return keyring.load(path)
     except BadKey as exc:
         raise SettingsError(exc.message) from exc
     except OSError as exc:

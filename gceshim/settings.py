@@ -93,13 +93,14 @@ class AuthSection(Section):
     master_key: str = row(
         "",
         "Key that encrypts stored credentials and signs tokens: 32 random bytes in base64 (`openssl rand -base64 "
-        "32`). Empty: the key file is used.",
+        "32`). Others that are accepted still, or already, follow as `, KEY old` or `, KEY next`. Empty: the key file "
+        "is used.",
         secret=True,
     )
     master_key_file: str = row(
         "",
-        "File with that key, readable by its owner alone. Empty: `master.key` beside the store, made at the first "
-        "start.",
+        "File with that key, and others one a line, readable by its owner alone; `gceshim store rotate-key` changes "
+        "it. Empty: `master.key` beside the store, made at the first start.",
         path=True,
     )
     token_lifetime_seconds: int = row(

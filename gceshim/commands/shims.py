@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gceshim.app import ISSUER, Shim, make_store, master_key
+from gceshim.app import ISSUER, Shim, key_ring, make_store
 from gceshim.auth.credentials import CredentialVault
 from gceshim.auth.errors import AuthError
 from gceshim.auth.tokens import Tokens
@@ -85,12 +85,12 @@ async def access(settings: Settings) -> AsyncIterator[Access]:
     """
     check_tables(settings)
     _make_folder(settings)
-    key = master_key(settings)
+    keys = key_ring(settings).keys
     store = make_store(settings)
     with _in_words(settings):
         await store.open()
         try:
-            yield Access(CredentialVault(store, [key]), Tokens(store.tokens, [key], ISSUER))
+            yield Access(CredentialVault(store, keys), Tokens(store.tokens, keys, ISSUER))
         finally:
             await store.close()
 

@@ -75,17 +75,17 @@ class PageTokens:
     """
     Makes and reads page tokens: opaque, and good for the same method, parameters and caller only.
 
-    :param key: the same for all processes that serve one endpoint; random when left out, so that tokens then end
-        with the process.
+    :param keys: the same for all processes that serve one endpoint; the first signs, all may have signed. Random when
+        left out, so that tokens then end with the process.
     """
 
-    def __init__(self, key: bytes | None = None) -> None:
-        self._key = key or secrets.token_bytes(32)
+    def __init__(self, keys: Sequence[bytes] = ()) -> None:
+        self._keys = tuple(keys) or (secrets.token_bytes(32),)
 
     def make(self, call: "Call", position: Position) -> str:
         """The token for the answer that starts at `position`."""
         payload = json.dumps([position.page, position.page_size, position.skip, position.after]).encode()
-        return base64.urlsafe_b64encode(self._sign(call, payload) + payload).decode().rstrip("=")
+        return base64.urlsafe_b64encode(self._sign(call, payload, self._keys[0]) + payload).decode().rstrip("=")
 
     def read(self, call: "Call") -> Position | None:
         """
@@ -101,14 +101,15 @@ class PageTokens:
         except (binascii.Error, ValueError) as exc:
             raise _bad_token(token) from exc
         signature, payload = raw[:16], raw[16:]
-        if len(token) > _TOKEN_LIMIT or not hmac.compare_digest(signature, self._sign(call, payload)):
+        signed = any(hmac.compare_digest(signature, self._sign(call, payload, key)) for key in self._keys)
+        if len(token) > _TOKEN_LIMIT or not signed:
             raise _bad_token(token)
         return Position(*json.loads(payload))
 
-    def _sign(self, call: "Call", payload: bytes) -> bytes:
+    def _sign(self, call: "Call", payload: bytes, key: bytes) -> bytes:
         bound = {name: value for name, value in call.params.items() if name not in _NOT_BOUND}
         query = json.dumps([call.method.id, call.caller.subject, bound], sort_keys=True, default=str)
-        return hmac.new(self._key, query.encode() + b"\0" + payload, hashlib.sha256).digest()[:16]
+        return hmac.new(key, query.encode() + b"\0" + payload, hashlib.sha256).digest()[:16]
 
 
 async def collect(

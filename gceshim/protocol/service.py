@@ -72,7 +72,7 @@ class ServiceOptions:
     :param request_timeout_seconds: a call that takes longer is a 504; longer than the longest wait, 120 s.
     :param batch_max_bytes: a larger batch request is a 413.
     :param batch_concurrency: parts of one batch that run at once; as some wait up to 120 s, better many than few.
-    :param page_token_key: shared by all processes behind one URL; None: random.
+    :param page_token_keys: shared by all processes behind one URL; the first signs, all may have. Empty: random.
     :param observe: called after each request.
     """
 
@@ -83,7 +83,7 @@ class ServiceOptions:
     request_timeout_seconds: float = 180.0
     batch_max_bytes: int = 8 * 1024 * 1024
     batch_concurrency: int = 100
-    page_token_key: bytes | None = None
+    page_token_keys: Sequence[bytes] = ()
     observe: Callable[[Observation], None] | None = None
 
 
@@ -111,7 +111,7 @@ class Service:
         self.options = options or ServiceOptions()
         self._table = dict(table)
         self._authenticator = authenticator
-        self._tokens = PageTokens(self.options.page_token_key)
+        self._tokens = PageTokens(self.options.page_token_keys)
         self._pace = Pace()
 
     @property

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gceshim.auth.errors import BadKey, CredentialsExist, CredentialsNotFound, InvalidToken, WrongKey
-from gceshim.auth.masterkey import MasterKey, load, parse
+from gceshim.auth.keyring import KeyRing, load
+from gceshim.auth.masterkey import MasterKey, parse
 from gceshim.model import Credentials
 from tests.stores.running import in_loop
 
@@ -158,7 +159,7 @@ def test_a_key_file_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     key = load(path)
     assert load(path) == key
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert parse(path.read_text(), "file") == key
+    assert key == KeyRing(parse(path.read_text(), "file"))
     assert [file.name for file in tmp_path.iterdir()] == ["key"]
 
 
@@ -169,7 +170,7 @@ def test_processes_that_start_together_get_one_key(tmp_path: Path) -> None:
 
     def start() -> None:
         barrier.wait()
-        keys.append(load(tmp_path / "key"))
+        keys.append(load(tmp_path / "key").current)
 
     threads = [threading.Thread(target=start) for _ in range(8)]
     for thread in threads:

@@ -111,7 +111,7 @@ def test_a_page_token_is_good_for_its_own_query_only():
     """Another filter, place or caller would read another list with it."""
 
     async def main():
-        async with serving(Table(9), page_token_key=b"k" * 32) as gce:
+        async with serving(Table(9), page_token_keys=[b"k" * 32]) as gce:
             token = (await gce("GET", LIST, params={"maxResults": 4})).value["nextPageToken"]
             more = await gce("GET", LIST, params={"maxResults": 2, "pageToken": token})
             assert [item["name"] for item in more.value["items"]] == ["vm4", "vm5"]
@@ -127,7 +127,9 @@ def test_a_page_token_is_good_for_its_own_query_only():
                 reply = await gce("GET", path, params=params, headers=headers)
                 assert (reply.status, reply.reason) == (400, "invalidParameter"), params
                 assert reply.message.startswith("Invalid value for field 'pageToken': '")
-        async with serving(Table(9), page_token_key=b"k" * 32) as gce:
+        async with serving(Table(9), page_token_keys=[b"k" * 32]) as gce:
+            assert (await gce("GET", LIST, params={"pageToken": token})).status == 200
+        async with serving(Table(9), page_token_keys=[b"n" * 32, b"k" * 32]) as gce:
             assert (await gce("GET", LIST, params={"pageToken": token})).status == 200
         async with serving(Table(9)) as gce:
             assert (await gce("GET", LIST, params={"pageToken": token})).status == 400
