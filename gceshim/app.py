@@ -21,6 +21,8 @@ from gceshim.auth.authenticator import BearerAuthenticator
 from gceshim.auth.credentials import CredentialVault
 from gceshim.auth.errors import BadKey
 from gceshim.auth.keyring import KeyRing
+from gceshim.auth.service_accounts.accounts import ServiceAccounts
+from gceshim.auth.service_accounts.assertions import Assertions
 from gceshim.auth.tokens import Tokens
 from gceshim.drivers import loader
 from gceshim.drivers.base import Driver
@@ -67,7 +69,10 @@ class Shim:
         self.driver = driver or _driver(settings)
         self.vault = CredentialVault(self.store, keys)
         self.tokens = Tokens(self.store.tokens, keys, ISSUER)
-        self.authenticator = authenticator or BearerAuthenticator(self.tokens, self.vault)
+        self.assertions = Assertions(ServiceAccounts(self.store, self.vault))
+        self.authenticator = authenticator or BearerAuthenticator(
+            self.tokens, self.vault, self.assertions, public_url=settings.server.public_url
+        )
         self.engine = Engine(self.store, self.driver.jobs, self._tenant, explain, operations(settings.operations))
         services = Services(
             driver=self.driver,

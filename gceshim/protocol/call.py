@@ -22,11 +22,13 @@ class Caller:
     :param subject: stable and unique; operations belong to it.
     :param email: how GCE shows the caller (`user` of an operation).
     :param credentials: what the driver needs to act for the caller; opaque here, and never printed.
+    :param scopes: full names of the OAuth2 scopes that the caller's token is limited to; None: not limited.
     """
 
     subject: str
     email: str
     credentials: object
+    scopes: frozenset[str] | None = None
 
     def __repr__(self) -> str:
         return f"Caller(subject={self.subject!r}, email={self.email!r})"

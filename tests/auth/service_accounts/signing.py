@@ -41,10 +41,16 @@ def content(header: Any, claims: Any, *, padded: bool = False) -> str:
 
 def signed(header: Any, claims: Any, pem: str, *, padded: bool = False, algorithm: type[HashAlgorithm] = SHA256) -> str:
     """A JWT with a right RSA signature, whatever its header says."""
-    private = load_pem_private_key(pem.encode(), None)
-    assert isinstance(private, rsa.RSAPrivateKey)
+    private = _loaded(pem)
     text = content(header, claims, padded=padded)
     return f"{text}.{encoded(private.sign(text.encode(), padding.PKCS1v15(), algorithm()), padded=padded)}"
+
+
+@functools.cache
+def _loaded(pem: str) -> rsa.RSAPrivateKey:
+    private = load_pem_private_key(pem.encode(), None)
+    assert isinstance(private, rsa.RSAPrivateKey)
+    return private
 
 
 def signed_sha512(header: Any, claims: Any, pem: str) -> str:
@@ -77,7 +83,7 @@ def private_pem(number: int = 0) -> str:
 async def quick_robot(there: World, name: str = "ci") -> tuple[ServiceAccount, PrivateKey]:
     """A service account whose key is not made anew, put where `ServiceAccounts` keeps them."""
     pem = private_pem(sum(name.encode()))
-    public = load_pem_private_key(pem.encode(), None).public_key()
+    public = _loaded(pem).public_key()
     public_pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     created = there.now().isoformat()
     body = {
