@@ -15,15 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
 from gceshim.protocol.discovery import Document, Method
 from gceshim.protocol.schema import validate_error, validate_response
 
 Body = dict[str, Any]
-
-NO_STATUS = 599
-"""Tornado's word for an answer that did not come."""
 
 
 class UnexpectedAnswer(Exception):
@@ -129,9 +126,10 @@ class Gce:
             allow_nonstandard_methods=True,
             request_timeout=150,
         )
-        reply = await self._client.fetch(request, raise_error=False)
-        if reply.code == NO_STATUS:
-            raise NoAnswer(f"{verb} {path}: {reply.error}")
+        try:
+            reply = await self._client.fetch(request, raise_error=False)
+        except (HTTPClientError, OSError) as exc:
+            raise NoAnswer(f"{verb} {path}: {exc}") from exc
         answer = Answer(reply.code, dict(reply.headers), json.loads(reply.body) if reply.body else {})
         if answer.status >= 400 and (problems := validate_error(answer.body)):
             raise UnexpectedAnswer(f"{verb} {path}: {answer.status}: {problems}")
