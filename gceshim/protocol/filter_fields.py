@@ -5,14 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gceshim.protocol.discovery import RESOURCE_MANAGER, Document
+from gceshim.protocol.filter_grammar import FilterSyntaxError, Path
 
 _MOST_COMPARISONS: Final = 250
-
-Path = tuple[str, ...]
-
-
-class FilterSyntaxError(Exception):
-    """The expression cannot be read; the caller sees GCE's sentence instead."""
+_TIME_NAMES: Final = frozenset({"insertTime", "startTime", "endTime", "createTime"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +25,27 @@ class Dialect:
     aliases: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class FieldType:
+    """
+    What is known of a field.
+
+    :param kind: "boolean", "number", "time", "text", "object", or "" for what is in no schema.
+    :param repeated: it is an array, or within one. :param keyed: it is the value of a key, as a label is.
+    """
+
+    kind: str = ""
+    repeated: bool = False
+    keyed: bool = False
+
+
 _COMPUTE: Final = Dialect()
 # Source: the text of the parameter `filter` of cloudresourcemanager.projects.list.
 _DIALECTS: Final[Mapping[str, Dialect]] = {RESOURCE_MANAGER: Dialect(loose=True, aliases={"id": "projectId"})}
 
 
 class Fields:
-    """Looks fields up in a schema. Without a schema every field is taken, as a text."""
+    """Looks fields up in a schema. Without a schema every field is taken."""
 
     def __init__(self, document: Document | None, schema: str | None) -> None:
         self.dialect = _DIALECTS.get(document.name, _COMPUTE) if document else _COMPUTE
@@ -51,30 +61,46 @@ class Fields:
         first = path[0].lower()
         return (self.dialect.aliases.get(first) or names.get(first, path[0]), *path[1:])
 
-    def type_of(self, path: Path) -> str:
+    def type_of(self, path: Path) -> FieldType:
         """
-        `boolean`, `integer`, `number`, `string`, `object`, `array`, or "" where that is not known.
+        What is known of a field.
 
         :raises FilterSyntaxError: the schema has no such field, or the expression has too many of them.
         """
         self._asked += 1
         if self._asked > _MOST_COMPARISONS:
-            raise FilterSyntaxError("too many comparisons")
+            raise FilterSyntaxError(f"it has more than {_MOST_COMPARISONS} comparisons")
         if self._document is None or self._schema is None:
-            return ""
+            return FieldType()
         facts: Mapping[str, Any] = {"$ref": self._schema}
+        repeated = keyed = False
         for name in path:
-            facts = self._behind(self._document, facts)
-            child = facts.get("properties", {}).get(name, facts.get("additionalProperties"))
+            facts, within_array = _message(self._document, facts)
+            repeated = repeated or within_array
+            child = facts.get("properties", {}).get(name)
+            keyed = child is None
+            child = facts.get("additionalProperties") if keyed else child
             if child is None:
-                raise FilterSyntaxError(f"no field {name}")
+                raise FilterSyntaxError(f"there is no field {'.'.join(path)}")
             facts = child
-        if facts.get("format") in ("int64", "uint64"):
-            return "integer"
-        return str(facts.get("type", "object"))
+        facts, within_array = _message(self._document, facts)
+        return FieldType(_kind(path[-1], facts), repeated or within_array, keyed)
 
-    @staticmethod
-    def _behind(document: Document, facts: Mapping[str, Any]) -> Mapping[str, Any]:
-        while "$ref" in facts or "items" in facts:
-            facts = document.schema(facts["$ref"]) if "$ref" in facts else facts["items"]
-        return facts
+
+def _message(document: Document, facts: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+    """What a reference or an array leads to, and whether there was an array."""
+    repeated = False
+    while "$ref" in facts or "items" in facts:
+        repeated = repeated or "items" in facts
+        facts = document.schema(facts["$ref"]) if "$ref" in facts else facts["items"]
+    return facts, repeated
+
+
+def _kind(name: str, facts: Mapping[str, Any]) -> str:
+    kind = facts.get("type", "object")
+    if kind in ("integer", "number") or facts.get("format") in ("int64", "uint64"):
+        return "number"
+    if kind == "string":
+        timed = facts.get("format") == "google-datetime" or name.endswith("Timestamp") or name in _TIME_NAMES
+        return "time" if timed else "text"
+    return kind if kind in ("boolean", "object") else ""

@@ -8,13 +8,18 @@ from typing import Any, Final
 
 import re2
 
-_PATTERN_MEMORY_BYTES: Final = 1024 * 1024
+from gceshim.protocol.filter_fields import FieldType
+
+# Held for each of the 128 patterns that the library remembers; several times what an honest one takes.
+_PATTERN_MEMORY_BYTES: Final = 256 * 1024
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
 _BOOLEANS: Final = {"true": True, "false": False}
-_DEFAULTS: Final[Mapping[str, Any]] = {"boolean": False, "integer": 0, "number": 0, "string": ""}
+_DEFAULTS: Final[Mapping[str, Any]] = {"boolean": False, "number": 0, "text": ""}
 _ESCAPED: Final = re.compile(r"\\([^A-Za-z0-9])")
 _SPECIAL: Final = re.compile(r"[\\^$.|?*+()\[\]{}]")
+_LINK: Final = re.compile(r"(?:https?://[^/\s]+/\S*?/|/)?(projects/[^/\s]+/\S+)")
+_WILD: Final = re.compile(r"\\([\\*])|(\*)|([^\\*]+|\\)")
 
 Test = Callable[[Any], bool]
 
@@ -25,7 +30,7 @@ class Matcher:
     A comparison with its literal prepared.
 
     It holds when any of a repeated field's values passes; `negated` turns the outcome round, so that `!=` on a
-    repeated field means that none is equal. `default` stands for an absent field: None when the type is not known.
+    repeated field means that none is equal. `default` stands for an absent field; None: nothing does.
     """
 
     test: Test
@@ -33,25 +38,25 @@ class Matcher:
     default: Any
 
     @classmethod
-    def of(cls, operator: str, literal: str, field_type: str, *, loose: bool = False) -> "Matcher":
+    def of(cls, operator: str, literal: str, field: FieldType, *, loose: bool = False) -> "Matcher":
         """
         The matcher for `FIELD operator literal`.
 
         :param loose: as in `filter_fields.Dialect`.
-        :raises ValueError: the literal is not a regular expression, or does not fit the field's type.
+        :raises ValueError: the literal is not a regular expression, or does not fit the field's type; the text says so.
         """
-        default = _DEFAULTS.get(field_type)
-        if field_type == "boolean" and operator not in {"eq", "ne"} and literal.lower() not in _BOOLEANS:
-            raise ValueError("true or false expected")
+        if field.kind == "object" and operator != ":":
+            raise ValueError("it has members; compare one of them")
+        default = None if field.keyed or field.repeated else _DEFAULTS.get(field.kind)
         if operator in ("eq", "ne"):
             return cls(_regex(literal), operator == "ne", default)
+        _check(operator, literal, field.kind)
         if operator in ("=", "!="):
-            return cls(_folded(literal) if loose else _equals(literal), operator == "!=", default)
-        if operator == ":" and loose and "*" not in literal:
-            return cls(_folded(literal), negated=False, default=None)
-        if operator == ":":
-            return cls(_has(literal), negated=False, default=None)
-        return cls(_ordered(operator, literal), negated=False, default=None)
+            return cls(_same(literal, fold=loose), operator == "!=", default)
+        if operator != ":":
+            return cls(_ordered(operator, literal), negated=False, default=None)
+        exact = loose or field.repeated or field.keyed
+        return cls(_has(literal, exact=exact, fold=loose or not exact), negated=False, default=None)
 
     def matches(self, values: Sequence[Any]) -> bool:
         """Whether the values of a field pass; an empty sequence is an absent field."""
@@ -60,13 +65,35 @@ class Matcher:
         return any(self.test(value) for value in values) != self.negated
 
 
-def literal_of_pattern(pattern: str) -> str | None:
-    """The one text that a regular expression matches, if that is plain to see: `^vm1$` is `vm1`, `a.*` is None."""
-    body = pattern.removeprefix("^")
+def text_of(operator: str, literal: str) -> str | None:
+    """
+    The one text that a comparison asks a field to have, if that is plain to see.
+
+    `name eq ^vm1$` and `name = vm1` ask for `vm1`; `name eq a.*`, `name = a*` and `name != a` for no one text.
+    """
+    if operator == "=":
+        return None if _pattern_of(literal) is not None else _plain(literal)
+    if operator != "eq":
+        return None
+    body = literal.removeprefix("^")
     body = body[:-1] if body.endswith("$") and not body.endswith("\\$") else body
     if _SPECIAL.search(_ESCAPED.sub("", body)):
         return None
     return _ESCAPED.sub(r"\1", body)
+
+
+def _check(operator: str, literal: str, kind: str) -> None:
+    if operator == ":" and "*" in literal:
+        return
+    if kind == "boolean":
+        if operator not in ("=", "!=", ":"):
+            raise ValueError("true and false have no order")
+        if literal.lower() not in _BOOLEANS:
+            raise ValueError("true or false expected")
+    elif kind == "number" and _number(literal) is None:
+        raise ValueError("a number expected")
+    elif kind == "time" and operator in ("<", "<=", ">", ">=") and _time(literal) is None:
+        raise ValueError("a time in RFC 3339 form expected")
 
 
 def _regex(literal: str) -> Test:
@@ -74,60 +101,90 @@ def _regex(literal: str) -> Test:
     RE2 against the whole value. Numbers, booleans and times are compared as values first: gcloud writes a time with
     milliseconds that the value does not have.
     """
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = _PATTERN_MEMORY_BYTES
-    try:
-        pattern = re2.compile(literal, options)
-    except re2.error as exc:
-        raise ValueError("not a regular expression") from exc
+    pattern = _compiled(literal)
     same = _equals(literal)
 
     def test(value: Any) -> bool:
         if isinstance(value, bool):
             return same(value)
-        return same(value) or pattern.fullmatch(_text(value)) is not None
+        return same(value) or pattern.fullmatch(str(value)) is not None
 
     return test
 
 
+def _compiled(text: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _PATTERN_MEMORY_BYTES
+    try:
+        return re2.compile(text, options)
+    except re2.error as exc:
+        raise ValueError("not a regular expression, or too large a one") from exc
+
+
+def _same(literal: str, *, fold: bool) -> Test:
+    """Equal, or as the wildcards in the literal have it."""
+    pattern = _pattern_of(literal)
+    if pattern is not None:
+        wild = _compiled(f"(?is){pattern}" if fold else f"(?s){pattern}")
+        return lambda value: isinstance(value, str) and wild.fullmatch(value) is not None
+    plain = _plain(literal)
+    same = _equals(plain)
+    if not fold:
+        return same
+    folded = plain.lower()
+    return lambda value: same(value) or (isinstance(value, str) and value.lower() == folded)
+
+
+def _pattern_of(literal: str) -> str | None:
+    """The regular expression that a literal with `*` in it means; None for one without. Source: AIP-160."""
+    parts = _WILD.findall(literal)
+    if not any(star for _, star, _ in parts):
+        return None
+    return "".join(".*" if star else re2.escape(escaped or text) for escaped, star, text in parts)
+
+
+def _plain(literal: str) -> str:
+    return "".join(escaped or text for escaped, _, text in _WILD.findall(literal))
+
+
 def _equals(literal: str) -> Test:
     number, time, boolean = _number(literal), _time(literal), _BOOLEANS.get(literal.lower())
+    link = _LINK.fullmatch(literal)
 
     def test(value: Any) -> bool:
         if isinstance(value, bool):
             return value is boolean
         if isinstance(value, int | float):
             return number is not None and value == number
-        if isinstance(value, str) and time is not None and value[:4] == literal[:4]:
-            return value == literal or _time(value) == time
-        return isinstance(value, str) and value == literal
+        if not isinstance(value, str):
+            return False
+        if value == literal:
+            return True
+        if link is not None:  # clients write links of whatever host and version
+            found = _LINK.fullmatch(value)
+            return found is not None and found[1] == link[1]
+        return time is not None and value[:2] == literal[:2] and _time(value) == time
 
     return test
 
 
-def _folded(literal: str) -> Test:
-    """Equal but for case."""
-    same, text = _equals(literal), literal.lower()
-    return lambda value: same(value) or (isinstance(value, str) and value.lower() == text)
+def _has(literal: str, *, exact: bool, fold: bool) -> Test:
+    """
+    `labels:env` a key is there; `field:*` it is there at all; else as `=` does where `exact`, or contains.
 
-
-def _has(literal: str) -> Test:
-    """`labels:env` a key is there; `tags.items:web` an element; `name:web` contains; `field:*` is there at all."""
+    Source: AIP-160, "Has Operator".
+    """
     if literal == "*":
         return lambda _value: True
-    same = _equals(literal)
-    needle = literal.strip("*").lower()
+    same = _same(literal, fold=fold)
+    plain = _plain(literal)
+    needle = plain.lower() if not exact and _pattern_of(literal) is None else None
 
     def test(value: Any) -> bool:
         if isinstance(value, Mapping):
-            return literal in value
-        if isinstance(value, str):
-            text = value.lower()
-            if literal.startswith("*") == literal.endswith("*"):
-                return needle in text
-            return text.endswith(needle) if literal.startswith("*") else text.startswith(needle)
-        return same(value)
+            return plain in value
+        return same(value) or (needle is not None and isinstance(value, str) and needle in value.lower())
 
     return test
 
@@ -154,10 +211,6 @@ def _ordered(operator: str, literal: str) -> Test:
         return compare(str(value), literal)
 
     return test
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)
 
 
 def _number(text: str) -> int | float | None:
