@@ -51,7 +51,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["gceshim", "gceshim.*"]),
-    package_data={"gceshim": ["py.typed", "protocol/*.json", "simulator/*.json"]},
+    package_data={"gceshim": ["py.typed", "protocol/*.json", "simulator/*.json", "auth/consent/pages/*"]},
     install_requires=INSTALL,
     extras_require={"test": TEST},
     entry_points={

@@ -18,11 +18,18 @@ from tornado import routing
 
 from gceshim.auth import keyring
 from gceshim.auth.authenticator import BearerAuthenticator
+from gceshim.auth.consent.attempts import Attempts
+from gceshim.auth.consent.origins import Bindings
+from gceshim.auth.consent.service import ConsentOptions, ConsentService
 from gceshim.auth.credentials import CredentialVault
 from gceshim.auth.errors import BadKey
 from gceshim.auth.keyring import KeyRing
+from gceshim.auth.oauth.grants import Grants
+from gceshim.auth.oauth.handlers import handlers as oauth_handlers
+from gceshim.auth.oauth.sealing import Sealer
 from gceshim.auth.service_accounts.accounts import ServiceAccounts
 from gceshim.auth.service_accounts.assertions import Assertions
+from gceshim.auth.sign_in import SignIn
 from gceshim.auth.tokens import Tokens
 from gceshim.drivers import loader
 from gceshim.drivers.base import Driver
@@ -39,6 +46,7 @@ from gceshim.resources.base import Services, document
 from gceshim.resources.errors import explain
 from gceshim.resources.table import method_table
 from gceshim.settings import OperationsSection, Settings, SettingsError
+from gceshim.sign_in_backend import DriverBackend
 from gceshim.stores.base import Store
 from gceshim.stores.mongodb import MongoStore
 from gceshim.stores.sqlite import SqliteStore
@@ -81,6 +89,15 @@ class Shim:
             kinds=Kinds(document()),
             linger_seconds=settings.operations.linger_seconds,
         )
+        self._own_logins = authenticator is None
+        grants = Grants(self.tokens, Sealer(keys))
+        self.consent = ConsentService(
+            grants,
+            SignIn(DriverBackend(self.driver.identity), self.vault),
+            Attempts(settings.oauth.sign_in_attempts_per_minute),
+            Bindings(keys),
+            ConsentOptions(public_url=settings.server.public_url, trust_proxy=settings.server.trust_proxy),
+        )
         options = ServiceOptions(
             public_url=settings.server.public_url,
             trust_proxy=settings.server.trust_proxy,
@@ -113,11 +130,13 @@ class Shim:
 
     def handlers(self, prefix: str = "") -> list[routing.Rule]:
         """The rules for another Tornado application, all under `prefix`; its other paths stay its own."""
-        return api_handlers(self.service, prefix)
+        return [*self._login_handlers(prefix), *api_handlers(self.service, prefix)]
 
     def application(self, prefix: str = "") -> tornado.web.Application:
         """An application with nothing else in it: what is unknown is a 404 in GCE's form."""
-        return tornado.web.Application(api_handlers(self.service, prefix, fallback=True))
+        return tornado.web.Application(
+            [*self._login_handlers(prefix), *api_handlers(self.service, prefix, fallback=True)]
+        )
 
     async def __aenter__(self) -> Shim:
         await self.open()
@@ -127,6 +146,10 @@ class Shim:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    def _login_handlers(self, prefix: str) -> list[routing.Rule]:
+        """None where the host application says who calls."""
+        return oauth_handlers([self.consent.endpoint], self.service, prefix) if self._own_logins else []
 
     async def _tenant(self, subject: str, project: str) -> Tenant:
         """Whose operation it is, when one is taken up again: by the credentials that they have now."""

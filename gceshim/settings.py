@@ -25,6 +25,7 @@ __all__ = [
     "AuthSection",
     "DriverSection",
     "LogSection",
+    "OauthSection",
     "OperationsSection",
     "ServerSection",
     "Setting",
@@ -109,6 +110,17 @@ class AuthSection(Section):
 
 
 @dataclass(frozen=True, repr=False)
+class OauthSection(Section):
+    sign_in_attempts_per_minute: int = row(
+        10,
+        "How often signing in on the consent page may fail within a minute from one address; a user or an API key may "
+        "fail three times as often, from all addresses together. Counted by each server process for itself.",
+        minimum=1,
+        maximum=1000,
+    )
+
+
+@dataclass(frozen=True, repr=False)
 class OperationsSection(Section):
     linger_seconds: float = row(
         0.0,
@@ -175,6 +187,7 @@ class Settings:
     server: ServerSection = field(default_factory=ServerSection)
     store: StoreSection = field(default_factory=StoreSection)
     auth: AuthSection = field(default_factory=AuthSection)
+    oauth: OauthSection = field(default_factory=OauthSection)
     operations: OperationsSection = field(default_factory=OperationsSection)
     driver: DriverSection = field(default_factory=DriverSection)
     log: LogSection = field(default_factory=LogSection)

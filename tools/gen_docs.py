@@ -29,6 +29,7 @@ SECTIONS = {
     "server": "Where the server listens and how it is reached.",
     "store": "What the server keeps itself. Machines, disks and all else are kept by the backend.",
     "auth": "Tokens, and credentials at rest.",
+    "oauth": "Signing in with a browser, and what programs may do for who has allowed them.",
     "operations": "How long-running changes are followed.",
     "driver": "How the backend is reached. Each driver has a table of its own, `[driver.<name>]`, described with it.",
     "log": "What is logged, to standard error.",
