@@ -73,7 +73,7 @@ class Cloud:
         if not key or not given:
             raise errors.unauthorized()
         user = next((user for user in self.state.rows(User) if user.api_key == key), None)
-        if user is None or (user.state, user.account.state) != ("enabled", "enabled"):
+        if user is None or not user.enabled or not user.api_key_access:
             raise errors.unauthorized()
         if by_name.get("signatureversion") == "3":
             expires = by_name.get("expires", "")

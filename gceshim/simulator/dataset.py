@@ -1,7 +1,7 @@
 """The default contents of a simulated cloud: who may call, what can be had, and ready-made machines for benchmarks."""
 
 from gceshim.simulator import entities as model
-from gceshim.simulator.settings import SimulatorSettings
+from gceshim.simulator.settings import SimulatorSettings, UserSettings
 from gceshim.simulator.state import State
 
 GIB = 1024**3
@@ -99,6 +99,8 @@ def fill(state: State, settings: SimulatorSettings) -> None:
             )
     if settings.machines:
         _machines(state, settings, accounts[settings.machines_account])
+    for user in settings.users:
+        _user(state, user)
 
 
 def _identity(state: State) -> dict[str, model.Account]:
@@ -129,6 +131,28 @@ def _identity(state: State) -> dict[str, model.Account]:
     team.members[accounts["demo"]] = "Admin"
     hidden.project = team
     return accounts
+
+
+def _user(state: State, wanted: UserSettings) -> None:
+    """A user in an account of their own, and the domains down to it."""
+    domain = next(iter(state.rows(model.Domain)))
+    for name in filter(None, wanted.domain.split("/")):
+        below = next((row for row in state.rows(model.Domain) if (row.name, row.parent) == (name, domain)), None)
+        domain = below or state.new(model.Domain, name=name, parent=domain)
+    account = state.new(model.Account, name=wanted.name, domain=domain)
+    state.new(
+        model.User,
+        account=account,
+        username=wanted.name,
+        password=wanted.password,
+        api_key=f"{wanted.name}-api-key" if wanted.keys else "",
+        secret_key=f"{wanted.name}-secret-key" if wanted.keys else "",
+        first_name=wanted.name.title(),
+        last_name="User",
+        state="enabled" if wanted.enabled else "disabled",
+        two_factor=wanted.two_factor,
+        api_key_access=wanted.api_key_access,
+    )
 
 
 def _zone(state: State, settings: SimulatorSettings, admin: model.Account, name: str) -> None:

@@ -50,14 +50,24 @@ class Account(Record):
 
 @dataclass(eq=False, kw_only=True)
 class User(Record):
+    """Who signs in. ``api_key`` and ``secret_key`` are empty until they are registered."""
+
     account: Account
     username: str
     password: str
-    api_key: str
-    secret_key: str
     first_name: str
     last_name: str
+    api_key: str = ""
+    secret_key: str = ""
     state: str = "enabled"
+    two_factor: bool = False
+    api_key_access: bool = True
+    failed_logins: int = 0
+
+    @property
+    def enabled(self) -> bool:
+        """Whether neither the user nor the account is disabled or locked."""
+        return (self.state, self.account.state) == ("enabled", "enabled")
 
 
 @dataclass(eq=False, kw_only=True)

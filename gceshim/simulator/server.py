@@ -116,6 +116,8 @@ class ApiHandler(tornado.web.RequestHandler):
                 raise errors.unauthorized("unable to verify user credentials")
             if not name:
                 raise errors.ApiError(400, "no command specified", None)
+            if user.two_factor:
+                raise errors.ApiError(411, "Two factor authentication is not verified for this session", None)
             return Caller(user)
         caller = self._simulator.cloud.verify_signature(params)
         if spec is None:
@@ -220,7 +222,7 @@ class Simulator:
     def reset(self) -> None:
         """Forget everything and begin again with the data set; jobs that still run act on what is forgotten."""
         self.cloud = Cloud(self.settings)
-        self.sessions = Sessions(self.settings.session_timeout_seconds)
+        self.sessions = Sessions(self.settings.session_timeout_seconds, self.settings.incorrect_login_attempts_allowed)
         self.faults = self.cloud.faults
         self.inspect = Inspection(self.cloud.state)
         self.calls = self.cloud.calls

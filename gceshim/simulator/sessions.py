@@ -1,6 +1,6 @@
 """Login sessions: a cookie and a session key.
 
-Source: DefaultLoginAPIAuthenticatorCmd, ApiServlet.
+Source: DefaultLoginAPIAuthenticatorCmd, AccountManagerImpl.authenticateUser, ApiServlet.
 """
 
 import secrets
@@ -14,6 +14,7 @@ from gceshim.simulator.registry import Row
 from gceshim.simulator.state import State
 
 MAX_SESSIONS = 10_000
+ROOT_ADMIN = 1
 
 
 @dataclass
@@ -24,28 +25,29 @@ class Session:
 
 
 class Sessions:
-    """Sessions by cookie value; each use extends a session by ``timeout_seconds``."""
+    """Sessions by cookie value; each use extends a session by ``timeout_seconds``.
 
-    def __init__(self, timeout_seconds: float) -> None:
+    A user who fails to log in ``attempts_allowed`` times in a row is disabled; 0 is for never.
+    """
+
+    def __init__(self, timeout_seconds: float, attempts_allowed: int) -> None:
         self.timeout_seconds = timeout_seconds
+        self.attempts_allowed = attempts_allowed
         self._sessions: dict[str, Session] = {}
+
+    @property
+    def count(self) -> int:
+        """How many sessions have not been ended."""
+        return len(self._sessions)
 
     def login(self, state: State, params: Mapping[str, str]) -> tuple[str, Session, Row]:
         """Begin a session: cookie value, session and reply.
 
-        :raises ApiError: 531 for a bad user, password or domain path; 401 for a bad domain id.
+        :raises ApiError: 531 for a bad user, password or domain path, and for who is disabled; 401 for a bad domain
+            id.
         """
         domain = self._domain(state, params)
-        user = next(
-            (
-                user
-                for user in state.rows(User)
-                if user.username == params.get("username") and user.account.domain is domain
-            ),
-            None,
-        )
-        if user is None or not secrets.compare_digest(user.password.encode(), params.get("password", "").encode()):
-            raise errors.ApiError(531, "Failed to authenticate user, please check if username/password are right", 4290)
+        user = self._authenticated(state, params, domain)
         cookie, key = f"node0{secrets.token_hex(12)}", secrets.token_urlsafe(20)
         session = Session(user, key, time.monotonic() + self.timeout_seconds)
         self._sessions[cookie] = session
@@ -64,28 +66,56 @@ class Sessions:
             "timezoneoffset": "0.0",
             "registered": "false",
             "sessionkey": key,
-            "is2faenabled": "false",
-            "is2faverified": "true",
+            "is2faenabled": str(user.two_factor).lower(),
+            "is2faverified": str(not user.two_factor).lower(),
+            "providerfor2fa": "totp" if user.two_factor else None,
         }
-        return cookie, session, reply
+        return cookie, session, {name: value for name, value in reply.items() if value is not None}
+
+    def _authenticated(self, state: State, params: Mapping[str, str], domain: Domain) -> User:
+        username, password = params.get("username", ""), params.get("password", "")
+        user = next(
+            (user for user in state.rows(User) if user.username == username and user.account.domain is domain), None
+        )
+        if user is not None and secrets.compare_digest(user.password.encode(), password.encode()):
+            if not user.enabled:
+                raise _refused(
+                    f"User {username} (or their account) in domain {domain.name} is disabled/locked. "
+                    "Please contact the administrator."
+                )
+            user.failed_logins = 0
+            return user
+        # An empty password stands for single sign-on and does not count; the administrators of all are never disabled.
+        if user is not None and password and user.enabled and user.account.kind != ROOT_ADMIN:
+            user.failed_logins += 1
+            if user.failed_logins == self.attempts_allowed:
+                user.state = "disabled"
+        raise _refused(
+            f"Failed to authenticate user {username} in domain {domain.number}; please provide valid credentials"
+        )
 
     @staticmethod
-    def _domain(state: State, params: Mapping[str, str]) -> Domain | None:
+    def _domain(state: State, params: Mapping[str, str]) -> Domain:
         by_name = {name.lower(): value for name, value in params.items()}
         if by_name.get("domainid"):
             domain = state.find(Domain, by_name["domainid"].lower())
             if domain is None:
-                raise errors.ApiError(401, f"Invalid domain id entered by user: {by_name['domainid']}", None)
+                raise errors.ApiError(401, "Invalid domain id entered, please enter a valid one", None)
             return domain
-        path = "/".join(["ROOT", *(part for part in by_name.get("domain", "").split("/") if part)])
-        return next((row for row in state.rows(Domain) if row.path.casefold() == path.casefold()), None)
+        given = by_name.get("domain", "").strip("/")
+        path = f"ROOT/{given}" if given else "ROOT"
+        found = next((row for row in state.rows(Domain) if row.path.casefold() == path.casefold()), None)
+        if found is None:
+            raise _refused(f"Unable to find the domain from the path /{given}/")
+        return found
 
     def find(self, cookie: str, key: str | None) -> User | None:
-        """The user of a live session; a wrong key ends the session."""
+        """The user of a live session; a wrong key ends the session, and so does being disabled."""
         session = self._sessions.get(cookie)
         if session is None:
             return None
-        if session.deadline < time.monotonic() or key is None or not secrets.compare_digest(session.key, key):
+        good = key is not None and secrets.compare_digest(session.key.encode(), key.encode())
+        if not good or session.deadline < time.monotonic() or not session.user.enabled:
             del self._sessions[cookie]
             return None
         session.deadline = time.monotonic() + self.timeout_seconds
@@ -94,3 +124,8 @@ class Sessions:
     def logout(self, cookie: str) -> None:
         """End a session, if there is one."""
         self._sessions.pop(cookie, None)
+
+
+def _refused(text: str) -> errors.ApiError:
+    """531 without ``cserrorcode``: CloudAuthenticationException."""
+    return errors.ApiError(531, text, None)

@@ -51,6 +51,33 @@ class ZoneSettings:
 
 
 @dataclass(frozen=True)
+class UserSettings:
+    """One more user, alone in an account of the same name. ``domain`` is a path below ROOT, which is made.
+
+    ``keys`` is whether they have an API key pair, ``<name>-api-key`` and ``<name>-secret-key``; ``api_key_access``
+    whether it may be used; ``two_factor`` whether a session needs a second factor.
+    """
+
+    name: str
+    password: str
+    domain: str = ""
+    keys: bool = True
+    enabled: bool = True
+    two_factor: bool = False
+    api_key_access: bool = True
+
+
+#: The users of the data set beside one for each of ACCOUNTS.
+USERS = (
+    UserSettings("newcomer", "newcomer-password", keys=False),
+    UserSettings("former", "former-password", enabled=False),
+    UserSettings("cautious", "cautious-password", two_factor=True),
+    UserSettings("keyless", "keyless-password", api_key_access=False),
+    UserSettings("physicist", "physicist-password", domain="research/physics"),
+)
+
+
+@dataclass(frozen=True)
 class FaultSettings:
     """One fault that is active from the start; the fields are the arguments of ``Faults.add``."""
 
@@ -79,6 +106,7 @@ class SimulatorSettings:
     custom_offerings: bool = True
     machines: int = 0
     machines_account: str = "demo"
+    users: tuple[UserSettings, ...] = USERS
     limits: Mapping[str, int] = field(default_factory=dict)
     allow_user_expunge_recover_vm: bool = True
     allow_user_view_destroyed_vm: bool = False
@@ -89,6 +117,7 @@ class SimulatorSettings:
     userdata_max_bytes: int = 32_768
     expunge_delay_seconds: float = 86_400.0
     session_timeout_seconds: float = 1_800.0
+    incorrect_login_attempts_allowed: int = 5
     max_url_bytes: int = 8_192
     remembered_jobs: int = 10_000
     remembered_calls: int = 1_000
@@ -106,7 +135,10 @@ class SimulatorSettings:
                 raise SimulatorSettingsError(f"faults: unknown fault {fault.name!r}")
         if not self.zones:
             raise SimulatorSettingsError("zones: at least one zone is needed")
-        for name in ("latency_seconds", "job_seconds", "machines"):
+        names = [*ACCOUNTS, *(user.name for user in self.users)]
+        if len(set(names)) < len(names):
+            raise SimulatorSettingsError("users: a name is there twice")
+        for name in ("latency_seconds", "job_seconds", "machines", "incorrect_login_attempts_allowed"):
             if getattr(self, name) < 0:
                 raise SimulatorSettingsError(f"{name}: must not be negative")
 

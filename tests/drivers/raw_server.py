@@ -53,13 +53,13 @@ async def raw_server(behaviour: Behaviour, context: ssl.SSLContext | None = None
         await asyncio.sleep(0)
 
 
-def answer(status: str, body: str | bytes, kind: str = "application/json") -> Behaviour:
+def answer(status: str, body: str | bytes, kind: str = "application/json", *headers: str) -> Behaviour:
     """Always the same reply."""
     content = body.encode() if isinstance(body, str) else body
 
     async def behave(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _number: int) -> None:
-        head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}\r\n\r\n"
-        writer.write(head.encode() + content)
+        lines = [f"HTTP/1.1 {status}", f"Content-Type: {kind}", f"Content-Length: {len(content)}", *headers, "", ""]
+        writer.write("\r\n".join(lines).encode() + content)
 
     return behave
 

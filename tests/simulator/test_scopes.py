@@ -2,6 +2,8 @@
 
 import pytest
 
+from gceshim.simulator.settings import ACCOUNTS, USERS
+
 
 @pytest.fixture
 def estate(cloud):
@@ -100,9 +102,9 @@ def test_users_see_their_own_account_domain_and_user(estate):
     assert estate.demo.names("listAccounts", listall="true") == {"demo"}
     assert {row["username"] for row in estate.demo.rows("listUsers", listall="true")} == {"demo"}
     assert estate.demo.names("listDomains") == {"ROOT"}
-    assert estate.admin.names("listAccounts", listall="true") == EVERYBODY | {"branch-admin"}
+    assert estate.admin.names("listAccounts", listall="true") == {*ACCOUNTS, *(user.name for user in USERS)}
     assert estate.api("branch-admin").names("listAccounts", listall="true") == {"branch-admin", "branch-user"}
-    assert estate.admin.names("listDomains") == {"ROOT", "branch"}
+    assert estate.admin.names("listDomains") == {"ROOT", "branch", "research", "physics"}
 
 
 def test_keys_are_shown_to_their_owner_alone(estate):

@@ -20,6 +20,11 @@ name = "Alpha"
 [[zones]]
 name = "Beta"
 security_groups = true
+[[users]]
+name = "alice"
+password = "alice-password"
+domain = "one/two"
+keys = false
 [[faults]]
 name = "slow_reply"
 command = "listZones"
@@ -36,6 +41,7 @@ def test_a_file_sets_shape_and_size(tmp_path):
     assert [zone.name for zone in settings.zones] == ["Alpha", "Beta"]
     assert (settings.limit("user_vm"), settings.limit("vpc")) == (5, 20)
     assert settings.faults[0].seconds == 1.0
+    assert [(user.name, user.domain, user.keys) for user in settings.users] == [("alice", "one/two", False)]
     assert len(Simulator(settings).vms("demo")) == 3
 
 
@@ -56,6 +62,9 @@ def test_a_file_sets_shape_and_size(tmp_path):
         ("[limits]\nsandwich = 1", "limits: unknown resource type 'sandwich'"),
         ("[[faults]]\nname = 'gremlin'", "faults: unknown fault 'gremlin'"),
         ("limits = 1", "limits: must be a table"),
+        ("[[users]]\nname = 'alice'", "users[0].password: missing"),
+        ("[[users]]\nname = 'demo'\npassword = 'x'", "users: a name is there twice"),
+        ("incorrect_login_attempts_allowed = -1", "incorrect_login_attempts_allowed: must not be negative"),
         ("machines_account = 'nobody'\nmachines = 1", "machines_account: unknown account 'nobody'"),
         ("seed = ", "Invalid value"),
     ],

@@ -151,14 +151,18 @@ def test_a_wrong_session_key_ends_the_session(cloud):
     [
         ({"password": "wrong"}, 531),
         ({"username": "nobody"}, 531),
+        ({"password": ""}, 531),
         ({"domain": "/branch"}, 531),
+        ({"domain": "/nowhere"}, 531),
+        ({"username": "former", "password": "former-password"}, 531),
         ({"domainId": "nonsense"}, 401),
     ],
 )
 def test_a_bad_login_is_refused(cloud, params, status):
     """Bad credentials are 531, an invalid domain id is 401."""
-    found, document, _ = login(cloud, **params)
-    assert (found, list(document)) == (status, ["loginresponse"])
+    found, document, cookies = login(cloud, **params)
+    assert (found, list(document), cookies) == (status, ["loginresponse"], "")
+    assert set(document["loginresponse"]) == {"uuidList", "errorcode", "errortext"}
 
 
 def test_login_by_get_is_a_405(cloud):
@@ -171,3 +175,99 @@ def test_login_to_a_domain_by_path(cloud):
     for path in ("branch", "/branch/"):
         status, document, _ = login(cloud, username="branch-user", domain=path)
         assert (status, document["loginresponse"]["account"]) == (200, "branch-user")
+
+
+def test_failing_to_log_in_too_often_disables_the_user(cloud):
+    """A guesser locks the owner out, keys included; whoever guesses through gceshim must be slowed down before."""
+    for _ in range(4):
+        assert login(cloud, password="wrong")[0] == 531
+    assert login(cloud)[0] == 200
+    for _ in range(5):
+        assert login(cloud, password="wrong")[0] == 531
+    status, document, _ = login(cloud)
+    assert (status, "is disabled/locked" in document["loginresponse"]["errortext"]) == (531, True)
+    assert cloud.demo.raw("listZones")[0] == 401
+
+
+def test_a_root_admin_is_never_disabled_by_failing(cloud):
+    """Else anyone could lock the operator out."""
+    for _ in range(6):
+        login(cloud, username="admin", password="wrong")
+    assert login(cloud, username="admin")[0] == 200
+
+
+def test_an_empty_password_does_not_count(cloud):
+    """The server takes it for single sign-on."""
+    for _ in range(6):
+        login(cloud, password="")
+    assert login(cloud)[0] == 200
+
+
+def test_attempts_may_be_unlimited(make_world):
+    """As operators can set it."""
+    cloud = make_world(incorrect_login_attempts_allowed=0)
+    for _ in range(10):
+        login(cloud, password="wrong")
+    assert login(cloud)[0] == 200
+
+
+def in_session(cloud, username, command, **params):
+    """A command in a session of that user: status and document."""
+    _, document, cookies = login(cloud, username=username, password=f"{username}-password")
+    row = document["loginresponse"]
+    query = {"command": command, "response": "json", "sessionkey": row["sessionkey"], "id": row["userid"], **params}
+    status, _, text = cloud.demo.send(urlencode(query), headers={"Cookie": cookies})
+    return status, json.loads(text)
+
+
+def test_a_user_without_keys_can_make_some(cloud):
+    """Most users of a new cloud have never made any."""
+    assert in_session(cloud, "newcomer", "getUserKeys") == (
+        200,
+        {"getuserkeysresponse": {"userkeys": {"apikeyaccess": True}}},
+    )
+    made = in_session(cloud, "newcomer", "registerUserKeys")[1]["registeruserkeysresponse"]["userkeys"]
+    found = in_session(cloud, "newcomer", "getUserKeys")[1]["getuserkeysresponse"]["userkeys"]
+    assert found == {**made, "apikeyaccess": True}
+    again = in_session(cloud, "newcomer", "registerUserKeys")[1]["registeruserkeysresponse"]["userkeys"]
+    assert again["apikey"] != made["apikey"]
+
+
+def test_keys_of_others_are_not_told(cloud):
+    """Nor made anew."""
+    demo = cloud.admin.rows("listUsers", listall="true", username="demo")[0]["id"]
+    for command in ("getUserKeys", "registerUserKeys"):
+        assert in_session(cloud, "newcomer", command, id=demo)[0] == 531
+
+
+def test_two_factor_authentication_stops_a_session_but_not_keys(cloud):
+    """Keys have no second factor."""
+    _, document, _ = login(cloud, username="cautious", password="cautious-password")
+    row = document["loginresponse"]
+    assert (row["is2faenabled"], row["is2faverified"]) == ("true", "false")
+    assert in_session(cloud, "cautious", "getUserKeys")[0] == 411
+    assert cloud.api("cautious").raw("listZones")[0] == 200
+
+
+def test_keys_that_may_not_be_used_are_a_401(cloud):
+    """An operator can switch them off for a user."""
+    status, document = in_session(cloud, "keyless", "getUserKeys")
+    assert (status, document["getuserkeysresponse"]["userkeys"]["apikeyaccess"]) == (200, False)
+    assert cloud.api("keyless").raw("listZones")[0] == 401
+
+
+def test_a_session_ends_when_its_user_is_disabled(cloud):
+    """The server looks again at each call."""
+    _, document, cookies = login(cloud)
+    key = document["loginresponse"]["sessionkey"]
+    query = urlencode({"command": "listZones", "response": "json", "sessionkey": key})
+    assert cloud.demo.send(query, headers={"Cookie": cookies})[0] == 200
+    cloud.sim.inspect.named(Account, "demo").state = "disabled"
+    assert cloud.demo.send(query, headers={"Cookie": cookies})[0] == 401
+
+
+def test_login_far_down_the_tree_of_domains(cloud):
+    """Settings make the domains that their users are in."""
+    status, document, _ = login(cloud, username="physicist", password="physicist-password", domain="research/physics")
+    assert (status, document["loginresponse"]["account"]) == (200, "physicist")
+    assert login(cloud, username="physicist", password="physicist-password", domain="physics")[0] == 531

@@ -47,11 +47,13 @@ class Identity(base.Identity):
             session.close()
 
     async def _keys_of(self, session: Session, user: dict[str, Any]) -> Credentials:
+        user_id = text(user, "userid")
+        if not user_id:
+            raise errors.Unavailable("CloudStack does not tell who has signed in", detail="login")
         if user.get("is2faenabled") == "true" and user.get("is2faverified") != "true":
             raise errors.Unsupported(
                 "This user has two-factor authentication: sign in with an API key and a secret key instead"
             )
-        user_id = text(user, "userid")
         found = await _user_keys(session, user_id)
         if found is None:
             async with self._making_keys:  # made twice at once, the first pair would be dead before its first use
@@ -109,14 +111,17 @@ class Identity(base.Identity):
 
 
 async def _user_keys(session: Session, user_id: str) -> Credentials | None:
-    """The key pair of the user who has signed in, if they have one."""
+    """The key pair of the user who has signed in; None if CloudStack says that they have none."""
     reply = await session.call("getUserKeys", id=user_id)
-    found = reply.get("userkeys")
-    keys: Row = found if isinstance(found, dict) else {}
+    keys = reply.get("userkeys")
+    if not isinstance(keys, dict):
+        raise errors.Unavailable("CloudStack gave an answer that is not understood", detail="getUserKeys")
     if keys.get("apikeyaccess") is False:
         raise errors.Forbidden("This user may not use API keys", detail="getUserKeys: apikeyaccess")
     api_key, secret_key = text(keys, "apikey"), text(keys, "secretkey")
-    return Credentials(api_key, secret_key) if api_key and secret_key else None
+    if bool(api_key) != bool(secret_key):
+        raise errors.Unavailable("CloudStack does not tell the keys of this user", detail="getUserKeys")
+    return Credentials(api_key, secret_key) if api_key else None
 
 
 def _domain_path(domain: str) -> str:

@@ -118,10 +118,10 @@ def user_row(call: Call, user: model.User) -> Row:
             "rolename": role,
             "domain": user.account.domain.name,
             "domainid": user.account.domain.uuid,
-            "apikey": user.api_key if may_see_keys(call, user) else None,
+            "apikey": (user.api_key or None) if may_see_keys(call, user) else None,
             "iscallerchilddomain": False,
             "isdefault": False,
-            "is2faenabled": False,
+            "is2faenabled": user.two_factor,
             "is2famandated": False,
             "usersource": "native",
         }
@@ -156,8 +156,15 @@ def get_user(call: Call) -> Row:
 
 @command("getUserKeys", Provenance.RECORDED, subject=model.User)
 def get_user_keys(call: Call) -> Row:
-    user = _own_user(call)
-    return {"apikey": user.api_key, "secretkey": user.secret_key}
+    return keys_row(_own_user(call))
+
+
+def keys_row(user: model.User) -> Row:
+    """Without ``apikey`` and ``secretkey`` for a user who has none."""
+    row: Row = {"apikeyaccess": user.api_key_access}
+    if user.api_key:
+        row |= {"apikey": user.api_key, "secretkey": user.secret_key}
+    return row
 
 
 @command("registerUserKeys", Provenance.RECORDED, subject=model.User)
