@@ -38,6 +38,18 @@ PAGE_SECONDS: Final = 1_800
 
 _PAGE: Final = "authorization request"
 _KEY_CODE: Final = "code of a key client"
+# Of all other parameters oauthlib would take some for what it has found out itself, such as `scopes`.
+_READ: Final = (
+    "client_id",
+    "redirect_uri",
+    "response_type",
+    "scope",
+    "state",
+    "code_challenge",
+    "code_challenge_method",
+    "nonce",
+    "login_hint",
+)
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")  # the base64url form of a SHA-256
 _MAX_OPAQUE_LENGTH: Final = 2_000
 _MAX_HINT_LENGTH: Final = 200
@@ -118,7 +130,7 @@ class Grants:
         """
         client = clients.find(_only(query, "client_id"))
         redirect = redirects.find(_only(query, "redirect_uri"))
-        pairs = [(name, value) for name, values in query.items() for value in values if value]
+        pairs = [(name, value) for name in _READ for value in query.get(name, []) if value]
         if client is not None:
             pairs = [(name, client.mark if name == "client_id" else value) for name, value in pairs]
         try:

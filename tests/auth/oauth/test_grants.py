@@ -51,6 +51,8 @@ async def test_what_gcloud_and_gcutil_send_is_taken() -> None:
                 nonce="n",
                 login_hint="jo@example.com",
                 access_type="offline",
+                scopes="not a parameter",
+                client="nor this",
             )
         )
         assert (full.state, full.challenge, full.nonce) == ("a b&ü", CHALLENGE, "n")
@@ -178,7 +180,7 @@ async def test_a_request_that_cannot_be_trusted_gets_a_page(changes: dict[str, A
         ({"scope": 'a "quoted" scope'}, "invalid_scope"),
         ({"scope": " ".join(f"s{number}" for number in range(101))}, "invalid_scope"),
         ({"nonce": "n" * 2001}, "invalid_request"),
-        ({"prompt": ["none", "none"]}, "invalid_request"),
+        ({"login_hint": ["a", "b"]}, "invalid_request"),
     ],
 )
 @in_loop
