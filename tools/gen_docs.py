@@ -37,7 +37,9 @@ SECTIONS = {
 
 CLOUDSTACK = {
     "url": "CloudStack's API, as `https://cloud.example.org/client/api`.",
-    "threads": "Calls to CloudStack at one time.",
+    "threads": "Calls to CloudStack at one time; one key pair that is alone has three quarters of them.",
+    "queue_limit": "Most calls that wait for their turn; at the limit the one who waits for most gives up some.",
+    "queue_seconds": "Longest such wait; then the request is answered 503, to be tried again.",
     "timeout_seconds": "Longest wait for one answer.",
     "retries": "How often a read is tried again when CloudStack cannot be reached.",
     "cache_seconds": "How long zones, offerings, public templates and the like are remembered.",

@@ -3,7 +3,10 @@ What a driver may raise, and nothing else.
 
     DriverError
       NotFound  AlreadyExists  Invalid  InUse  NotReady  Changed  Forbidden  Unauthenticated  QuotaExceeded
-      CapacityExhausted  Unsupported  Unavailable  Timeout  Failed
+      CapacityExhausted  Unsupported  Failed
+      Unavailable
+        Timeout  Overloaded
+          Throttled (an Overloaded)
 """
 
 from __future__ import annotations
@@ -80,6 +83,14 @@ class Timeout(Unavailable):
     """The backend gave no answer in time; whether the call took effect is not known."""
 
 
+class Overloaded(Unavailable):
+    """Too much is under way to the backend for this call to begin in time: it had no effect and may be made again."""
+
+
+class Throttled(Overloaded):
+    """The backend was asked too often by this tenant, and did nothing; it may be asked again, but not at once."""
+
+
 class Failed(DriverError):
     """The backend tried and failed for a reason of its own."""
 
@@ -100,6 +111,8 @@ BY_NAME = {
         Unsupported,
         Unavailable,
         Timeout,
+        Overloaded,
+        Throttled,
         Failed,
     )
 }

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from gceshim.drivers.base import Json, Steps, Submitted
-from gceshim.drivers.errors import BY_NAME, DriverError, Failed, Timeout, Unavailable, from_job
+from gceshim.drivers.errors import BY_NAME, DriverError, Failed, Overloaded, Timeout, Unavailable, from_job
 from gceshim.model import JobState, Tenant
 from gceshim.operations.ledger import Ledger
 from gceshim.operations.poller import Poller
@@ -127,7 +127,8 @@ class Journal(Steps):
         Call, and when there is no answer, look whether it took effect all the same, and if not, call again.
 
         An orphan is worse than a wait. A call that timed out is looked for longer, and not repeated: the backend may
-        have it in hand still. One that may be repeated without harm is, for as long as the backend's silence is borne.
+        have it in hand still. One that may be repeated without harm, or that was not even begun, is, for as long as the
+        backend's silence is borne.
         """
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self._settings.unavailable_seconds
@@ -137,11 +138,13 @@ class Journal(Steps):
             try:
                 return await action()
             except Unavailable as exc:
-                found = None if find is None else await self._look(find, late=isinstance(exc, Timeout))
+                begun = not isinstance(exc, Overloaded)
+                found = await self._look(find, late=isinstance(exc, Timeout)) if find is not None and begun else None
                 if found is not None:
                     LOG.info("operation %s: found what a call without answer made: %s", self.operation, exc.message)
                     return found
-                again = loop.time() + pause <= give_up if find is None else tries < CALL_TRIES
+                harmless = find is None or not begun
+                again = loop.time() + pause <= give_up if harmless else tries < CALL_TRIES
                 if not again or (find is not None and isinstance(exc, Timeout)):
                     raise
                 LOG.info("operation %s: a call without answer is repeated: %s", self.operation, exc.message)

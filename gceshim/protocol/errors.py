@@ -5,9 +5,10 @@ Errors in GCE's form.
     +-- 400 Invalid, Required, ParseError, BadRequest, InvalidParameter, ReferenceNotFound, ResourceInUse,
     |       ResourceNotReady, UnsupportedRequest
     +-- 401 LoginRequired, InvalidCredentials
-    +-- 403 Forbidden, QuotaExceeded, RateLimitExceeded
+    +-- 403 Forbidden, QuotaExceeded
     +-- 404 NotFound            405 MethodNotAllowed     409 AlreadyExists, OperationInProgress
     +-- 412 ConditionNotMet     413 RequestTooLarge      415 UnsupportedMediaType
+    +-- 429 RateLimitExceeded   431 HeadersTooLarge
     +-- 500 InternalError       501 NotImplementedMethod 503 BackendError, ResourcePoolExhausted
     +-- 504 GatewayTimeout
 
@@ -33,6 +34,8 @@ CANONICAL: Final[Mapping[int, str]] = {
     412: "FAILED_PRECONDITION",
     413: "INVALID_ARGUMENT",
     415: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED",
+    431: "INVALID_ARGUMENT",
     500: "INTERNAL",
     501: "UNIMPLEMENTED",
     503: "UNAVAILABLE",
@@ -57,6 +60,8 @@ class ApiError(Exception):
     status: ClassVar[int] = 500
     reason: ClassVar[str] = "internalError"
     code: ClassVar[str] = "INTERNAL_ERROR"
+    retry_after_seconds: ClassVar[int | None] = None
+    """When to try again, unless `headers` say otherwise; None: not said."""
 
     def __init__(
         self,
@@ -72,7 +77,8 @@ class ApiError(Exception):
         self.detail = detail
         self.location = location
         self.location_type = location_type
-        self.headers: dict[str, str] = dict(headers or {})
+        retry = {} if self.retry_after_seconds is None else {"Retry-After": str(self.retry_after_seconds)}
+        self.headers: dict[str, str] = {**retry, **(headers or {})}
 
     def reply(self, *, canonical: bool = False) -> dict[str, Any]:
         """The body of an HTTP error reply; `canonical` adds the code that Google's newer APIs send."""
@@ -186,12 +192,6 @@ class QuotaExceeded(ApiError):
     status, reason, code = 403, "quotaExceeded", "QUOTA_EXCEEDED"
 
 
-class RateLimitExceeded(ApiError):
-    """Too many requests at once."""
-
-    status, reason, code = 403, "rateLimitExceeded", "RATE_LIMIT_EXCEEDED"
-
-
 class NotFound(ApiError):
     """What the path names does not exist."""
 
@@ -234,6 +234,19 @@ class UnsupportedMediaType(ApiError):
     status, reason, code = 415, "unsupportedMediaType", "UNSUPPORTED_MEDIA_TYPE"
 
 
+class RateLimitExceeded(ApiError):
+    """Too many requests, or too many at once. Many clients try again; some only when told when to."""
+
+    status, reason, code = 429, "rateLimitExceeded", "RATE_LIMIT_EXCEEDED"
+    retry_after_seconds = 1
+
+
+class HeadersTooLarge(ApiError):
+    """The request line and the headers are longer than this server reads."""
+
+    status, reason, code = 431, "badRequest", "BAD_REQUEST"
+
+
 class InternalError(ApiError):
     """A mistake of this server's."""
 
@@ -250,6 +263,7 @@ class BackendError(ApiError):
     """The cloud behind this server does not answer, or not sensibly."""
 
     status, reason, code = 503, "backendError", "BACKEND_ERROR"
+    retry_after_seconds = 2
 
 
 class ResourcePoolExhausted(ApiError):

@@ -30,6 +30,8 @@ FROM_DRIVER: Final[Mapping[type[driver_errors.DriverError], type[ApiError]]] = {
     driver_errors.Unsupported: errors.UnsupportedRequest,
     driver_errors.Unavailable: errors.BackendError,
     driver_errors.Timeout: errors.GatewayTimeout,
+    driver_errors.Overloaded: errors.BackendError,
+    driver_errors.Throttled: errors.RateLimitExceeded,
     driver_errors.Failed: errors.InternalError,
 }
 

@@ -15,7 +15,7 @@ BY_CODE: Final[Mapping[int, type[errors.DriverError]]] = {
     401: errors.Unauthenticated,
     405: errors.Unsupported,  # the server wants what our transport does not send
     411: errors.Unauthenticated,  # two-factor authentication is pending
-    429: errors.Unavailable,  # rate limit
+    429: errors.Throttled,
     430: errors.Invalid,
     431: errors.Invalid,
     432: errors.Forbidden,  # the role may not use the command, or the server has no such command

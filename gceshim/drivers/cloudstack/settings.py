@@ -13,6 +13,8 @@ _ZONE_NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,59}[a-z0-9])?-[a-z0-9]")
 _LABEL = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _BOUNDS: Mapping[str, tuple[float, float]] = {
     "threads": (1, 256),
+    "queue_limit": (0, 1_000_000),
+    "queue_seconds": (0, 600),
     "timeout_seconds": (0.1, 600),
     "cache_seconds": (0, 3600),
     "page_size": (1, 500),
@@ -36,7 +38,9 @@ class Settings:
     """
     All settings of the CloudStack driver.
 
-    `url`: the API endpoint, as `https://cloud.example.org/client/api`. `threads`: calls to CloudStack at one time.
+    `url`: the API endpoint, as `https://cloud.example.org/client/api`. `threads`: calls to CloudStack at one time; one
+    key pair that is alone has three quarters of them. `queue_limit`: most calls that wait for their turn.
+    `queue_seconds`: longest such wait.
     `timeout_seconds`: longest wait for one answer. `retries`: how often a read is tried again when CloudStack cannot
     be reached. `cache_seconds`: how long zones, offerings, public templates and the like are remembered.
     `page_size`: rows asked for at once, at most CloudStack's own `default.page.size`.
@@ -49,6 +53,8 @@ class Settings:
 
     url: str
     threads: int = 16
+    queue_limit: int = 1000
+    queue_seconds: float = 10.0
     timeout_seconds: float = 30.0
     retries: int = 2
     cache_seconds: float = 30.0

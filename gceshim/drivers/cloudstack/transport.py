@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import datetime
 import hashlib
 import hmac
 import json
 import logging
+import random
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -36,14 +39,19 @@ from libcloud.utils.misc import lowercase_keys
 
 from gceshim.drivers import errors
 from gceshim.drivers.cloudstack.failures import failure
+from gceshim.drivers.cloudstack.lanes import Lanes, LanesFull
 from gceshim.drivers.cloudstack.settings import Settings
 from gceshim.drivers.cloudstack.wire import TooLarge, Wire, address
+from gceshim.drivers.observing import BackendCall, BackendLoad, Watcher, outcome_of
 from gceshim.model import Credentials
+from gceshim.trace import add_backend_call
 
 log = logging.getLogger(__name__)
 
 _SAFE: Final = ("list", "query", "get", "find")
 _RETRY_SECONDS: Final = 0.1
+_THROTTLED_SECONDS: Final = 0.5  # CloudStack counts calls by the second
+_SIGN_IN_LANE: Final = ""
 _SIGNATURE_MINUTES: Final = 15
 _DETAIL_LIMIT: Final = 200
 
@@ -55,14 +63,6 @@ class _Refused(Exception):
         super().__init__(f"HTTP {status}")
         self.status = status
         self.body = body
-
-
-class _Busy(Exception):
-    """CloudStack did nothing because it was asked too often; asking again later is safe for any command."""
-
-    def __init__(self, error: errors.DriverError) -> None:
-        super().__init__(error.message)
-        self.error = error
 
 
 class _Http(LibcloudConnection):
@@ -145,19 +145,23 @@ class Transport:
         self._local = threading.local()
         self._drivers: list[Any] = []
         self._drivers_lock = threading.Lock()
+        self._lanes = Lanes(settings.threads, settings.queue_limit)
+        self._seen: Watcher | None = None
 
     async def call(self, credentials: Credentials, command: str, /, **params: object) -> dict[str, Any]:
         """
         Carry out one command and return the object under `<command>response`.
 
-        Takes `timeout_seconds` at most, waiting for a free thread included. Reads (`list*`, `query*`, `get*`,
-        `find*`) are tried again a few times when CloudStack cannot be reached or has an error of its own, and all
-        commands when it says that it was asked too often.
+        Takes `timeout_seconds` at most, once it has its turn, and waits for that for `queue_seconds` at most; those of
+        one key pair never keep those of others waiting for long. Reads (`list*`, `query*`, `get*`, `find*`) are tried
+        again a few times when CloudStack cannot be reached or has an error of its own, and all commands when it says
+        that it was asked too often.
 
         :param params: as CloudStack names them. None is left out, booleans become true/false, sequences are joined
             with commas. Names like `tags[0].key` go in as `**{"tags[0].key": ...}`.
         :raises DriverError: by CloudStack's error code (`failures.BY_CODE`).
         :raises Unavailable: no connection, no JSON, or too much of it. :raises Timeout: no answer in time.
+        :raises Overloaded: it did not get its turn. :raises Throttled: CloudStack says that it is asked too often.
         """
         form = {name: _text(value) for name, value in params.items() if value is not None}
         attempt = 0
@@ -168,18 +172,21 @@ class Transport:
                     command,
                     lambda: self._exchange(credentials, command, form),
                     secrets=(credentials.secret_key, credentials.api_key),
+                    lane=credentials.api_key,
                 )
-            except errors.Timeout:
+            except errors.Throttled:
+                if last:
+                    raise
+                pause_seconds = _THROTTLED_SECONDS * random.uniform(1, 2)  # noqa: S311 - not a secret
+                log.info("%s was refused for being asked too often; trying again", command)
+            except (errors.Timeout, errors.Overloaded):
                 raise
             except (errors.Unavailable, errors.Failed) as exc:
                 if last or not command.startswith(_SAFE):
                     raise
+                pause_seconds = _RETRY_SECONDS
                 log.info("%s failed (%s); trying again", command, exc.detail or exc.message)
-            except _Busy as exc:
-                if last:
-                    raise exc.error from exc
-                log.info("%s was refused for being asked too often; trying again", command)
-            await asyncio.sleep(_RETRY_SECONDS * 2**attempt)
+            await asyncio.sleep(pause_seconds * 2**attempt)
             attempt += 1
 
     async def close(self) -> None:
@@ -194,22 +201,68 @@ class Transport:
         """A new session for one who signs in with a password. No call is made; close it in the end."""
         return Session(self, self._settings)
 
+    @property
+    def load(self) -> BackendLoad:
+        """What is under way."""
+        return BackendLoad(self._settings.threads, self._lanes.running, self._lanes.waiting)
+
+    def watch(self, seen: Watcher) -> None:
+        """Tell `seen` of each call from now on."""
+        self._seen = seen
+
     async def run(
-        self, command: str, exchange: Callable[[], dict[str, Any]], secrets: tuple[str, ...]
+        self,
+        command: str,
+        exchange: Callable[[], dict[str, Any]],
+        secrets: tuple[str, ...],
+        lane: str = _SIGN_IN_LANE,
     ) -> dict[str, Any]:
         """
         Run `exchange` in a thread of the pool, within `timeout_seconds`, and turn what it raises into driver errors.
 
         :param secrets: what no error may say, should CloudStack have said it.
+        :param lane: whose turn it has to be.
         """
+        begun = time.monotonic()
+        outcome = "ok"
+        try:
+            await self._enter(command, lane)
+            begun = time.monotonic()
+            return await self._in_thread(command, exchange, secrets, lane)
+        except BaseException as exc:
+            outcome = outcome_of(exc)
+            raise
+        finally:
+            seconds = time.monotonic() - begun
+            add_backend_call(seconds)
+            if self._seen is not None:
+                self._seen(BackendCall(command, outcome, seconds))
+
+    async def _enter(self, command: str, lane: str) -> None:
+        try:
+            await self._lanes.enter(lane, self._settings.queue_seconds)
+        except LanesFull as exc:
+            message = "CloudStack is too slow for all that is asked of it; try again."
+            raise errors.Overloaded(message, detail=f"{command}: not begun") from exc
+
+    async def _in_thread(
+        self, command: str, exchange: Callable[[], dict[str, Any]], secrets: tuple[str, ...], lane: str
+    ) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         try:
-            future = loop.run_in_executor(self._pool, self._translated, command, exchange, secrets)
+            future = self._pool.submit(self._translated, command, exchange, secrets)
         except RuntimeError as exc:
+            self._lanes.leave(lane)
             raise errors.Unavailable("The connection to CloudStack is closed", detail=command) from exc
+
+        def left(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for a turn any more
+                loop.call_soon_threadsafe(self._lanes.leave, lane)
+
+        # With the thread, not with who waits for it: that one may go before.
+        future.add_done_callback(left)
         try:
-            # A call that waits in the queue for its whole time is dropped from it unsent.
-            return await asyncio.wait_for(future, self._settings.timeout_seconds + 1)
+            return await asyncio.wait_for(asyncio.wrap_future(future), self._settings.timeout_seconds + 1)
         except TimeoutError as exc:
             raise self._timeout(command) from exc
 
@@ -222,8 +275,6 @@ class Transport:
             return exchange()
         except _Refused as exc:
             failed = _refusal(command, exc, secrets)
-            if exc.status == 429:
-                raise _Busy(failed) from None
         except TooLarge:
             limit = self._settings.reply_limit_bytes
             failed = errors.Unavailable("CloudStack's answer is too large", detail=f"{command}: over {limit} bytes")
@@ -288,10 +339,7 @@ class Session:
     async def call(self, command: str, /, **params: str) -> dict[str, Any]:
         """As `Transport.call`. What `login` answers makes the calls after it known."""
         secrets = (params.get("password", ""), self._key, *self._cookies.values())
-        try:
-            return await self._transport.run(command, lambda: self._exchange(command, params), secrets)
-        except _Busy as exc:
-            raise exc.error from exc
+        return await self._transport.run(command, lambda: self._exchange(command, params), secrets)
 
     def close(self) -> None:
         """Close the connection; that CloudStack forgets the session too takes a `logout` before."""
@@ -341,6 +389,8 @@ def _refusal(command: str, refused: _Refused, secrets: tuple[str, ...]) -> error
         detail = f"{command}: HTTP {refused.status}: {_clean(refused.body, secrets)[:_DETAIL_LIMIT]!r}"
         if refused.status == 401:
             return errors.Unauthenticated("CloudStack does not accept the credentials", detail=detail)
+        if refused.status == 429:
+            return errors.Throttled("CloudStack is asked too often", detail=detail)
         return errors.Unavailable("CloudStack gave an answer that is not understood", detail=detail)
     cause_code = row.get("cserrorcode")
     text = _clean(str(row.get("errortext") or ""), secrets)
