@@ -68,8 +68,8 @@ PANELS: Final = (
                 help="As on CloudStack's own login page, for instance research/physics.",
             ),
         ),
-        "The password is used once, to fetch your API key and secret key from CloudStack, or to have a pair made if "
-        "you have none. It is not kept.",
+        "Your password is used once, to fetch your API key and secret key from CloudStack, or to have them made. It is "
+        "not kept.",
     ),
     Panel(
         KEYS,

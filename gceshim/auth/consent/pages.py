@@ -65,7 +65,7 @@ class Pages:
 
     def consent(self, page: Consent, status: int = 200) -> WireReply:
         """The page with the form."""
-        title = f"{'Error: ' if page.alert else ''}{page.client} wants to use your cloud"
+        title = f"{'Error: ' if page.alert else ''}Allow access to your cloud?"
         values = {name: getattr(page, name) for name in Consent.__slots__}
         target = f"'self' {origin}" if (origin := _origin(page.target)) else "'self'"
         reply = self._reply(status, "consent", target, title=title, longest=MAX_TYPED_LENGTH, **values)
