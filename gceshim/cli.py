@@ -20,6 +20,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "serve": "the GCE endpoint of a CloudStack cloud",
     "env": "print the lines that point gcloud at a server of this machine",
     "credentials": "store CloudStack keys and make tokens for them",
+    "service-account": "key files for programs, as Google's are",
     "doctor": "check settings and CloudStack step by step",
     "simulator": "the simulated CloudStack alone",
 }
@@ -60,7 +61,7 @@ def build_parser(commands: Sequence[str] = tuple(COMMANDS)) -> argparse.Argument
         if name not in commands:
             choices.add_parser(name, help=meaning)
             continue
-        module = importlib.import_module(f"gceshim.commands.{name}")
+        module = importlib.import_module(f"gceshim.commands.{name.replace('-', '_')}")
         description, _, examples = (module.__doc__ or "").partition("\n\n")
         sub = choices.add_parser(name, help=meaning, description=description, epilog=examples)
         sub.set_defaults(run=module.run)

@@ -135,3 +135,20 @@ def fetch(
     except urllib.error.HTTPError as exc:
         with exc:
             return exc.code, exc.headers, json.loads(exc.read())
+
+
+@contextlib.contextmanager
+def simulated_cloud(home: Path) -> Iterator[dict[str, str]]:
+    """A simulated CloudStack in a process of its own: `endpoint`, and the demo account's keys."""
+    with running(home, "simulator", "--port", "0", "--json") as process:
+        process.wait_for(r"(?s)\{.*\n\}\n")
+        told = json.loads("".join(process.lines))
+        account = next(row for row in told["accounts"] if row["account"] == "demo")
+        yield {"endpoint": told["endpoint"], **account}
+
+
+def settings_file(folder: Path, cloud: Mapping[str, str], more: str = "") -> Path:
+    """A settings file for the simulated cloud."""
+    file = folder / "gceshim.toml"
+    file.write_text(f'[server]\nport = 0\n{more}\n[driver.cloudstack]\nurl = "{cloud["endpoint"]}"\n')
+    return file

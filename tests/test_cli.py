@@ -25,7 +25,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gceshim import __version__ as gceshim_version
 from gceshim.cli import COMMANDS
 from gceshim.commands.logs import JsonFormatter, TextFormatter
-from tests.command_line import DEADLINE_SECONDS, Process, complaint, environment, fetch, gceshim, running
+from tests.command_line import (
+    DEADLINE_SECONDS,
+    Process,
+    complaint,
+    environment,
+    fetch,
+    gceshim,
+    running,
+    settings_file,
+    simulated_cloud,
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +50,14 @@ def demo(tmp_path_factory) -> Iterator[tuple[Path, Process]]:
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory) -> Iterator[dict[str, str]]:
     """A simulated CloudStack in a process of its own: `endpoint`, and the demo account's keys."""
-    home = tmp_path_factory.mktemp("cloud")
-    with running(home, "simulator", "--port", "0", "--json") as process:
-        process.wait_for(r"(?s)\{.*\n\}\n")
-        told = json.loads("".join(process.lines))
-        account = next(row for row in told["accounts"] if row["account"] == "demo")
-        yield {"endpoint": told["endpoint"], **account}
+    with simulated_cloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        yield cloud
 
 
 @pytest.fixture
 def config(tmp_path, cloud) -> Path:
     """A settings file for the simulated cloud."""
-    file = tmp_path / "gceshim.toml"
-    file.write_text(f'[server]\nport = 0\n[driver.cloudstack]\nurl = "{cloud["endpoint"]}"\n')
-    return file
+    return settings_file(tmp_path, cloud)
 
 
 def add_alice(home: Path, config: Path, cloud: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

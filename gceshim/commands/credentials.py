@@ -24,8 +24,7 @@ from gceshim.commands.errors import USAGE, CommandError
 from gceshim.commands.keys import add_keys, read_keys
 from gceshim.commands.options import add_config, load_settings
 from gceshim.commands.running import write_private
-from gceshim.commands.shims import Access, access, load_driver
-from gceshim.drivers.errors import DriverError, Unauthenticated
+from gceshim.commands.shims import Access, access, account_of
 from gceshim.settings import Settings
 
 Action = Callable[[argparse.Namespace, Mapping[str, str], Settings], Awaitable[None]]
@@ -77,15 +76,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 async def _add(args: argparse.Namespace, environ: Mapping[str, str], settings: Settings) -> None:
     keys = read_keys(args, environ)
-    driver = load_driver(settings)
-    try:
-        account = await driver.identity.whoami(keys)
-    except Unauthenticated as exc:
-        raise CommandError(f"CloudStack does not accept this key pair: {exc.message}") from exc
-    except DriverError as exc:
-        raise CommandError(f"the key pair could not be checked: {exc.message}") from exc
-    finally:
-        await driver.close()
+    account = await account_of(settings, keys)
     async with access(settings) as here:
         try:
             stored = await here.vault.add(args.name, account, keys, overwrite=args.overwrite)

@@ -15,14 +15,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from gceshim.commands import lines
 from gceshim.commands.errors import USAGE, CommandError
 from gceshim.commands.options import add_config, config_path, port
 from gceshim.commands.running import Running, find, write_private
 from gceshim.settings import Settings
+
+_MADE_UP: Final = re.compile(r"#[0-9a-f]{8}$|@[^@]*\.gceshim\.internal$")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +69,9 @@ async def _with_token(server: Running, settings: Settings, wanted: str | None) -
 
     async with access(settings) as here:
         if wanted is None:
-            names = [stored.subject for stored in await here.vault.list(limit=100)]
+            # Those of people who signed in and of service accounts were not stored to be used from here.
+            stored_here = (stored.subject for stored in await here.vault.list(limit=1000))
+            names = [name for name in stored_here if not _MADE_UP.search(name)]
             if len(names) != 1:
                 there = (
                     f"choose one by --credentials: {', '.join(names)}"
@@ -80,4 +86,4 @@ async def _with_token(server: Running, settings: Settings, wanted: str | None) -
         token = await here.tokens.issue(wanted, settings.auth.token_lifetime_seconds)
     file = Path(settings.store.path).parent / "tokens" / f"{server.port}-{stored.account.backend_id}"
     write_private(file, token + "\n")
-    return dataclasses.replace(server, token_file=str(file), project=stored.account.name)
+    return dataclasses.replace(server, token_file=str(file), project=lines.own_project(stored.account.name))

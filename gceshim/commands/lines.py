@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from gceshim.commands.running import Running
 
 CLIENTS = ("gcloud", "terraform")
 SHELLS = ("sh", "fish", "json")
+
+PROJECT: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+"""What clients take for the name of a project, less the old form with a domain."""
+
+
+def own_project(account: str) -> str:
+    """An account's own project: its name, where clients take that for a project's; else the name that all have."""
+    return account if PROJECT.fullmatch(account) else "default"
 
 
 def variables(running: Running, client: str = "gcloud") -> dict[str, str]:

@@ -107,14 +107,21 @@ def find(environ: Mapping[str, str]) -> list[Running]:
     return found
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file that its owner alone can read, whole or not at all; folders on the way are made."""
+def write_private(path: Path, text: str, *, overwrite: bool = True) -> None:
+    """
+    Write a file that its owner alone can read, whole or not at all; folders on the way are made.
+
+    :raises FileExistsError: there is one, and `overwrite` is False. :raises OSError: it cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    draft = Path(name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        if overwrite:
+            draft.replace(path)
+        else:
+            path.hardlink_to(draft)
+    finally:
+        draft.unlink(missing_ok=True)

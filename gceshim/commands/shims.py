@@ -12,10 +12,13 @@ from typing import Final
 from gceshim.app import ISSUER, Shim, key_ring, make_store
 from gceshim.auth.credentials import CredentialVault
 from gceshim.auth.errors import AuthError
+from gceshim.auth.service_accounts.accounts import ServiceAccounts
 from gceshim.auth.tokens import Tokens
 from gceshim.commands.errors import CommandError
 from gceshim.drivers import loader
 from gceshim.drivers.base import Driver
+from gceshim.drivers.errors import DriverError, Unauthenticated
+from gceshim.model import Account, Credentials
 from gceshim.settings import Settings, SettingsError
 from gceshim.stores.errors import StoreError
 
@@ -47,6 +50,23 @@ def load_driver(settings: Settings) -> Driver:
             raise SettingsError(str(exc)) from exc
 
 
+async def account_of(settings: Settings, keys: Credentials) -> Account:
+    """
+    Whose a key pair is.
+
+    :raises CommandError: the backend does not accept it, or cannot be asked.
+    """
+    driver = load_driver(settings)
+    try:
+        return await driver.identity.whoami(keys)
+    except Unauthenticated as exc:
+        raise CommandError(f"CloudStack does not accept this key pair: {exc.message}") from exc
+    except DriverError as exc:
+        raise CommandError(f"the key pair could not be checked: {exc.message}") from exc
+    finally:
+        await driver.close()
+
+
 @contextlib.asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Shim]:
     """
@@ -73,6 +93,7 @@ class Access:
 
     vault: CredentialVault
     tokens: Tokens
+    service_accounts: ServiceAccounts
 
 
 @contextlib.asynccontextmanager
@@ -90,7 +111,8 @@ async def access(settings: Settings) -> AsyncIterator[Access]:
     with _in_words(settings):
         await store.open()
         try:
-            yield Access(CredentialVault(store, keys), Tokens(store.tokens, keys, ISSUER))
+            vault = CredentialVault(store, keys)
+            yield Access(vault, Tokens(store.tokens, keys, ISSUER), ServiceAccounts(store, vault))
         finally:
             await store.close()
 
