@@ -22,8 +22,9 @@ DEADLINE_SECONDS = 60.0
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """Nothing of the machine's own settings, and a home that is this test's."""
+    """Nothing of the machine's own settings but where Python finds gceshim, and a home that is this test's."""
     return {
+        **({"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}),
         "PATH": os.environ["PATH"],
         "HOME": str(home),
         "XDG_STATE_HOME": str(home / "state"),
