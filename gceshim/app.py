@@ -26,7 +26,11 @@ from gceshim.auth.errors import BadKey
 from gceshim.auth.keyring import KeyRing
 from gceshim.auth.oauth.grants import Grants
 from gceshim.auth.oauth.handlers import handlers as oauth_handlers
+from gceshim.auth.oauth.id_tokens import IdTokens
+from gceshim.auth.oauth.inspection import Inspection
+from gceshim.auth.oauth.provider import TOKEN_PATHS, Provider
 from gceshim.auth.oauth.sealing import Sealer
+from gceshim.auth.oauth.token_endpoint import Lifetimes, TokenEndpoint
 from gceshim.auth.service_accounts.accounts import ServiceAccounts
 from gceshim.auth.service_accounts.assertions import Assertions
 from gceshim.auth.sign_in import SignIn
@@ -90,13 +94,23 @@ class Shim:
             linger_seconds=settings.operations.linger_seconds,
         )
         self._own_logins = authenticator is None
-        grants = Grants(self.tokens, Sealer(keys))
+        grants = Grants(
+            self.tokens,
+            Sealer(keys),
+            code_seconds=settings.oauth.code_seconds,
+            require_pkce=settings.oauth.require_pkce,
+        )
+        sign_in = SignIn(DriverBackend(self.driver.identity), self.vault)
         self.consent = ConsentService(
             grants,
-            SignIn(DriverBackend(self.driver.identity), self.vault),
+            sign_in,
             Attempts(settings.oauth.sign_in_attempts_per_minute),
             Bindings(keys),
-            ConsentOptions(public_url=settings.server.public_url, trust_proxy=settings.server.trust_proxy),
+            ConsentOptions(
+                public_url=settings.server.public_url,
+                trust_proxy=settings.server.trust_proxy,
+                code_seconds=settings.oauth.code_seconds,
+            ),
         )
         options = ServiceOptions(
             public_url=settings.server.public_url,
@@ -111,6 +125,25 @@ class Shim:
             self.authenticator,
             options,
             neighbours=[document(RESOURCE_MANAGER)],
+        )
+
+        id_tokens = IdTokens(keys)
+        self.provider = Provider(
+            token_endpoint=TokenEndpoint(
+                tokens=self.tokens,
+                grants=grants,
+                id_tokens=id_tokens,
+                vault=self.vault,
+                sign_in=sign_in,
+                assertions=self.assertions,
+                lifetimes=Lifetimes(settings.auth.token_lifetime_seconds, settings.oauth.refresh_token_days),
+                paths=TOKEN_PATHS,
+            ),
+            inspection=Inspection(
+                tokens=self.tokens, id_tokens=id_tokens, vault=self.vault, authenticator=self.authenticator
+            ),
+            id_tokens=id_tokens,
+            base_url=self.service.base_url,
         )
 
     async def open(self) -> None:
@@ -149,7 +182,9 @@ class Shim:
 
     def _login_handlers(self, prefix: str) -> list[routing.Rule]:
         """None where the host application says who calls."""
-        return oauth_handlers([self.consent.endpoint], self.service, prefix) if self._own_logins else []
+        if not self._own_logins:
+            return []
+        return oauth_handlers([self.consent.endpoint, *self.provider.endpoints], self.service, prefix)
 
     async def _tenant(self, subject: str, project: str) -> Tenant:
         """Whose operation it is, when one is taken up again: by the credentials that they have now."""
@@ -167,8 +202,15 @@ def make_store(settings: Settings) -> Store:
     """
     if not settings.store.mongodb_uri:
         return SqliteStore(settings.store.path)
+    section = settings.store
     try:
-        return MongoStore(settings.store.mongodb_uri, settings.store.mongodb_database)
+        return MongoStore(
+            section.mongodb_uri,
+            section.mongodb_database,
+            pool_size=section.mongodb_pool_size,
+            timeout_seconds=section.mongodb_timeout_seconds,
+            standalone=section.mongodb_standalone,
+        )
     except ValueError as exc:
         raise SettingsError(f"store.mongodb_uri: {exc}") from exc
 
@@ -180,7 +222,7 @@ def handlers(shim: Shim, prefix: str = "") -> list[routing.Rule]:
         tornado.web.Application([*handlers(shim, "/gce"), (r"/mine", MyHandler)])
 
     Of the application's paths they take just those of the API: `compute`, `batch`, `discovery`, `$discovery` and
-    `v1/projects` below the prefix.
+    `v1/projects` below the prefix; and, unless the shim has an authenticator of its own, those of the OAuth2 provider.
     """
     return shim.handlers(prefix)
 

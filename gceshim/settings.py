@@ -87,6 +87,18 @@ class StoreSection(Section):
         secret=True,
     )
     mongodb_database: str = row("gceshim", "Name of the database in that MongoDB.")
+    mongodb_pool_size: int = row(50, "Most connections to one server of that MongoDB.", minimum=1, maximum=1000)
+    mongodb_timeout_seconds: float = row(
+        15.0,
+        "Longest wait for that MongoDB to answer one call, in seconds; a fail-over that is shorter is not noticed.",
+        minimum=1,
+        maximum=120,
+    )
+    mongodb_standalone: bool = row(
+        False,
+        "Take a MongoDB that is a single server and no replica set. It may lose what it has acknowledged when it "
+        "fails; for trying it out.",
+    )
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,6 +123,18 @@ class AuthSection(Section):
 
 @dataclass(frozen=True, repr=False)
 class OauthSection(Section):
+    require_pkce: bool = row(
+        False,
+        "Refuse programs that ask for a login without PKCE. gcloud sends it; gcutil and oauth2client do not know it.",
+    )
+    code_seconds: int = row(300, "How long an authorization code is good, in seconds.", minimum=60, maximum=600)
+    refresh_token_days: int = row(
+        90,
+        "How long a login lasts, in days: after that the refresh token is no good any more. One that is exchanged for "
+        "a new one at each use (gcutil's) starts anew each time.",
+        minimum=1,
+        maximum=3650,
+    )
     sign_in_attempts_per_minute: int = row(
         10,
         "How often signing in on the consent page may fail within a minute from one address; a user or an API key may "

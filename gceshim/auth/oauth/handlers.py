@@ -28,7 +28,7 @@ MAX_BODY_BYTES: Final = 64 * 1024
 _DRAINED_BYTES: Final = 8 * 1024 * 1024
 _BODY_TIMEOUT_SECONDS: Final = 30
 _ANSWER_TIMEOUT_SECONDS: Final = 120
-_COMMON_HEADERS: Final = {"Cache-Control": "no-store", "Pragma": "no-cache", "X-Content-Type-Options": "nosniff"}
+_COMMON_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from gceshim.protocol.wire import WireReply, json_reply
 # RFC 6749, 5.2: what error_description may hold
 _UNFIT: Final = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 _MAX_DESCRIPTION_LENGTH: Final = 500
+_UNKEPT: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, 5.1
 
 
 class OAuthError(Exception):
@@ -44,4 +45,4 @@ def error_reply(error: OAuthError) -> WireReply:
 
 def reply(body: Mapping[str, Any], *, status: int = 200) -> WireReply:
     """An object as an HTTP reply, which nobody is to keep."""
-    return json_reply(body, status=status)
+    return json_reply(body, status=status).with_headers(_UNKEPT)
