@@ -207,7 +207,7 @@ def make_store(settings: Settings) -> Store:
         return MongoStore(
             section.mongodb_uri,
             section.mongodb_database,
-            pool_size=section.mongodb_pool_size,
+            pool_size=section.mongodb_connections,
             timeout_seconds=section.mongodb_timeout_seconds,
             standalone=section.mongodb_standalone,
         )

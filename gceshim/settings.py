@@ -87,7 +87,7 @@ class StoreSection(Section):
         secret=True,
     )
     mongodb_database: str = row("gceshim", "Name of the database in that MongoDB.")
-    mongodb_pool_size: int = row(50, "Most connections to one server of that MongoDB.", minimum=1, maximum=1000)
+    mongodb_connections: int = row(50, "Most connections to one server of that MongoDB.", minimum=1, maximum=1000)
     mongodb_timeout_seconds: float = row(
         15.0,
         "Longest wait for that MongoDB to answer one call, in seconds; a fail-over that is shorter is not noticed.",

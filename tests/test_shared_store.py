@@ -20,6 +20,7 @@ async def test_tokens_and_operations_are_shared(tmp_path: Path, discovery: Docum
     """What one server has begun or revoked, the other knows within a second."""
     shared = {
         "store.mongodb_uri": mongodb_uri,
+        "store.mongodb_standalone": True,
         "store.mongodb_database": f"world_{uuid.uuid4().hex[:12]}",
         "auth.master_key_file": str(tmp_path / "shared.key"),
     }

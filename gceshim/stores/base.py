@@ -7,7 +7,8 @@ The interface holds to what an embedded and a replicated store can both do:
 - an update replaces one record, and only the version that was read (`Conflict`); nothing spans two records;
 - a list is read a page at a time, by an ordered key and a limit;
 - a record past its `expires` may vanish at any time and may still be seen for a while: whoever must know compares;
-- times are aware datetimes in UTC, kept to the millisecond; `body` is any JSON object.
+- times are aware datetimes in UTC, kept to the millisecond; `body` is any JSON object;
+- `key_id` names the master key that a record was sealed or signed with, "" for none.
 
 All calls are coroutines and may raise `Unavailable`. Records are frozen; a store neither reads nor changes `body`.
 """
@@ -15,10 +16,10 @@ All calls are coroutines and may raise `Unavailable`. Records are frozen; a stor
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """`lease_until` of an operation that nobody holds."""
@@ -40,13 +41,20 @@ def check_family(family: str) -> str:
     return family
 
 
+def check_key(key_id: str) -> str:
+    """The key whose tokens are to be removed; ValueError for "", which is no key's."""
+    if not key_id:
+        raise ValueError("a key has an id")
+    return key_id
+
+
 @dataclass(frozen=True, slots=True)
 class OperationRecord:
     """
     One operation: what the store looks things up by, and the rest in `body`.
 
     Unique: `name`, `id`, and (`owner`, `request_id`) where that is not "". `name` orders lists. All but `done`,
-    the lease, `expires`, `version` and `body` stay as they were inserted.
+    the lease, `expires`, `version`, `body` and `key_id` stay as they were inserted.
     """
 
     name: str
@@ -62,6 +70,7 @@ class OperationRecord:
     expires: datetime | None
     body: Mapping[str, Any] = field(repr=False)
     version: int = 1
+    key_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +104,7 @@ class TokenRecord:
     expires: datetime
     body: Mapping[str, Any] = field(default_factory=dict)
     family: str = ""
+    key_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,44 @@ class DocumentRecord:
     updated: datetime
     body: Mapping[str, Any]
     version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """How many records were sealed or signed with one key; `tokens_until`: when the last of its tokens expires."""
+
+    credentials: int = 0
+    operations: int = 0
+    tokens: int = 0
+    tokens_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """
+    What a store holds, counted.
+
+    :param operations: by state: "running" (a server holds its lease), "waiting" (none does), "done".
+    :param oldest_unfinished: when the oldest operation that is not done was inserted.
+    :param leases: how many operations each holder runs.
+    :param tokens: by kind; those that have expired are not counted.
+    :param documents: by collection, of all owners.
+    :param keys: by key id; "" for what needs none is left out.
+    :param outdated: records in the form of an older schema. They are read as well as others.
+    """
+
+    operations: Mapping[str, int]
+    oldest_unfinished: datetime | None
+    leases: Mapping[str, int]
+    credentials: int
+    tokens: Mapping[str, int]
+    documents: Mapping[str, int]
+    keys: Mapping[str, KeyUse]
+    outdated: int = 0
+
+
+Report = Callable[[str, int, int], None]
+"""Told how a long piece of work gets on: what is being done, how much of it is, and of how much."""
 
 
 class OperationStore(abc.ABC):
@@ -150,7 +198,7 @@ class OperationStore(abc.ABC):
     @abc.abstractmethod
     async def update(self, record: OperationRecord) -> OperationRecord:
         """
-        Replace `done`, lease, `expires` and `body` if the stored version is `record.version`.
+        Replace `done`, lease, `expires`, `body` and `key_id` if the stored version is `record.version`.
 
         Returns the record as stored, its version one higher. :raises Conflict: the stored version differs.
         """
@@ -235,6 +283,10 @@ class TokenStore(abc.ABC):
         :raises ValueError: the family is "", which is none.
         """
 
+    @abc.abstractmethod
+    async def delete_key(self, key_id: str) -> int:
+        """Remove all tokens that a key has signed; returns how many there were. :raises ValueError: it is ""."""
+
 
 class DocumentStore(abc.ABC):
     """Objects that the backend has no place for."""
@@ -264,21 +316,62 @@ class DocumentStore(abc.ABC):
         """
 
 
+class Upkeep(abc.ABC):
+    """
+    What an operator asks of a store.
+
+    `kind`: which sort it is. `where`: its place, without a password. `schema`: the version that this code works with.
+    """
+
+    kind: ClassVar[str]
+    schema: ClassVar[int]
+    where: str
+
+    @abc.abstractmethod
+    async def version(self) -> int:
+        """
+        The version of the schema that is there, 0 for none. The store need not be open; changes nothing.
+
+        :raises: as `migrate`.
+        """
+
+    @abc.abstractmethod
+    async def migrate(self, report: Report) -> None:
+        """
+        Make the schema, or bring an older one up to date; the store need not be open.
+
+        May be called again, also after it was broken off. Servers that have the store open go on meanwhile.
+
+        :raises Unavailable, Unsuitable: as `Store.open`. :raises WrongSchema: it holds something else, or a newer one.
+        """
+
+    @abc.abstractmethod
+    async def census(self, now: datetime) -> Census:
+        """What is in the open store, counted; it takes a while when there is much."""
+
+    @abc.abstractmethod
+    async def scrub(self) -> None:
+        """Overwrite what removed and replaced records have left behind in the open store, where that can be done."""
+
+
 class Store(abc.ABC):
-    """A place to keep things. Building one does nothing; `open` comes before any other call, `close` ends it."""
+    """A place to keep things. Building one does nothing; `open` comes before other calls, `close` ends it."""
 
     operations: OperationStore
     credentials: CredentialStore
     tokens: TokenStore
     documents: DocumentStore
+    upkeep: Upkeep
 
     @abc.abstractmethod
     async def open(self) -> None:
         """
-        Connect, and make or upgrade the schema.
+        Connect, and make the schema where there is none. A store of one machine also upgrades an older one.
 
         :raises Unavailable: there is no reaching it; the text says what to look at.
-        :raises WrongSchema: it holds something else, or a newer schema.
+        :raises Unsuitable: it cannot keep what a store promises; the text says what to do.
+        :raises WrongSchema: it holds something else, a newer schema, or an older one that servers share: see
+            `Upkeep.migrate`.
         """
 
     @abc.abstractmethod

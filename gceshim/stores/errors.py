@@ -2,7 +2,7 @@
 What a store may raise, and nothing else.
 
     StoreError
-      Duplicate  Conflict  Unavailable (Overloaded)  WrongSchema
+      Duplicate  Conflict  Unavailable (Overloaded)  Unsuitable  WrongSchema
 """
 
 from __future__ import annotations
@@ -28,5 +28,9 @@ class Overloaded(Unavailable):
     """More calls wait than the store takes; this one was not begun."""
 
 
+class Unsuitable(StoreError):
+    """The server at the given place cannot keep what a store promises; the text says what to do."""
+
+
 class WrongSchema(StoreError):
-    """What is at the given place is no store of ours, or of a newer version than this code knows."""
+    """What is at the given place is no store of ours, or of another version than this code works with."""

@@ -16,7 +16,8 @@ from gceshim.stores.encoding import from_ms, to_json, to_ms
 
 Json = dict[str, Any]
 
-FORM: Final = 1
+FORM: Final = 2
+"""Version of the form, and of the schema it belongs to. In form 1 tokens had no family, and only credentials a key."""
 
 
 def expiry(moment: datetime | None) -> Json:
@@ -40,6 +41,7 @@ def operation_document(record: OperationRecord) -> Json:
         **expiry(record.expires),
         "body": to_json(record.body),
         "version": record.version,
+        "key_id": record.key_id,
     }
     return {**document, "request_id": record.request_id} if record.request_id else document
 
@@ -59,6 +61,7 @@ def to_operation(document: Mapping[str, Any]) -> OperationRecord:
         expires=None if document["expires"] is None else from_ms(document["expires"]),
         body=json.loads(document["body"]),
         version=document["version"],
+        key_id=document.get("key_id", ""),
     )
 
 
@@ -95,6 +98,7 @@ def token_document(record: TokenRecord) -> Json:
         "issued": to_ms(record.issued),
         **expiry(record.expires),
         "body": to_json(record.body),
+        "key_id": record.key_id,
     }
     return {**document, "family": record.family} if record.family else document
 
@@ -108,6 +112,7 @@ def to_token(document: Mapping[str, Any]) -> TokenRecord:
         expires=from_ms(document["expires"]),
         body=json.loads(document["body"]),
         family=document.get("family", ""),
+        key_id=document.get("key_id", ""),
     )
 
 

@@ -1,14 +1,31 @@
-"""The tables of the sqlite store, and how records become their rows and come back."""
+"""
+The tables of the sqlite store, and how records become their rows and come back.
+
+A step of `MIGRATIONS` leads from one schema to the next and is never changed once it was released. It leaves the tables
+such that the release before can go on with them until it is stopped: new columns have defaults.
+"""
 
 from __future__ import annotations
 
 import json
+import sqlite3
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from gceshim.stores.base import CredentialRecord, DocumentRecord, OperationRecord, TokenRecord
 from gceshim.stores.encoding import from_ms, to_json, to_ms
 
-MIGRATIONS: Final = (
+Migration = Sequence[str | Callable[[sqlite3.Connection], None]]
+
+
+def _keys_of_tokens(db: sqlite3.Connection) -> None:
+    """In schema 1 only the body of a token tells which key signed it."""
+    rows = db.execute("SELECT digest, body FROM tokens").fetchall()
+    found = [(json.loads(body).get("kid", ""), digest) for digest, body in rows]
+    db.executemany("UPDATE tokens SET key_id = ? WHERE digest = ?", found)
+
+
+MIGRATIONS: Final[Sequence[Migration]] = (
     (
         """
         CREATE TABLE operations (
@@ -45,17 +62,21 @@ MIGRATIONS: Final = (
     ),
     (
         "ALTER TABLE tokens ADD COLUMN family TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE tokens ADD COLUMN key_id TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE operations ADD COLUMN key_id TEXT NOT NULL DEFAULT ''",
         "CREATE INDEX tokens_family ON tokens (family) WHERE family != ''",
+        _keys_of_tokens,
     ),
 )
 
 Row = tuple[Any, ...]
 
 OPERATION: Final = (
-    "name, id, owner, scope_kind, scope, request_id, inserted, done, lease_holder, lease_until, expires, body, version"
+    "name, id, owner, scope_kind, scope, request_id, inserted, done, lease_holder, lease_until, expires, body, "
+    "version, key_id"
 )
 CREDENTIAL: Final = "subject, created, key_id, sealed, body, version"
-TOKEN: Final = "digest, subject, kind, issued, expires, body, family"  # noqa: S105  column names
+TOKEN: Final = "digest, subject, kind, issued, expires, body, family, key_id"  # noqa: S105  column names
 DOCUMENT: Final = "owner, collection, name, updated, body, version"
 
 
@@ -74,6 +95,7 @@ def operation_row(record: OperationRecord) -> Row:
         None if record.expires is None else to_ms(record.expires),
         to_json(record.body),
         record.version,
+        record.key_id,
     )
 
 
@@ -92,6 +114,7 @@ def to_operation(row: Row) -> OperationRecord:
         expires=None if row[10] is None else from_ms(row[10]),
         body=json.loads(row[11]),
         version=row[12],
+        key_id=row[13],
     )
 
 
@@ -120,12 +143,13 @@ def token_row(record: TokenRecord) -> Row:
         to_ms(record.expires),
         to_json(record.body),
         record.family,
+        record.key_id,
     )
 
 
 def to_token(row: Row) -> TokenRecord:
-    digest, subject, kind, issued, expires, body, family = row
-    return TokenRecord(digest, subject, kind, from_ms(issued), from_ms(expires), json.loads(body), family)
+    digest, subject, kind, issued, expires, body, family, key_id = row
+    return TokenRecord(digest, subject, kind, from_ms(issued), from_ms(expires), json.loads(body), family, key_id)
 
 
 def document_row(record: DocumentRecord) -> Row:

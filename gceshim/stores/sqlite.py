@@ -27,6 +27,7 @@ from gceshim.stores.base import (
     TokenRecord,
     TokenStore,
     check_family,
+    check_key,
     check_limit,
 )
 from gceshim.stores.encoding import to_json, to_ms
@@ -47,6 +48,7 @@ from gceshim.stores.rows import (
     to_token,
     token_row,
 )
+from gceshim.stores.sqlite_upkeep import SqliteUpkeep
 from gceshim.stores.worker import Worker
 
 NAMES_PER_STATEMENT: Final = 500
@@ -67,6 +69,7 @@ class SqliteStore(Store):
         self.credentials = SqliteCredentials(self._worker)
         self.tokens = SqliteTokens(self._worker)
         self.documents = SqliteDocuments(self._worker)
+        self.upkeep = SqliteUpkeep(self._worker, str(path))
 
     async def open(self) -> None:
         await self._worker.start()
@@ -78,8 +81,7 @@ class SqliteStore(Store):
         await self._worker.write(lambda db: None)
 
     async def schema_version(self) -> int:
-        version: int = await self._worker.read(lambda db: db.execute("PRAGMA user_version").fetchone()[0])
-        return version
+        return await self.upkeep.version()
 
     async def purge(self, now: datetime, *, limit: int = MAX_LIMIT) -> int:
         def remove(db: sqlite3.Connection) -> int:
@@ -142,11 +144,12 @@ class SqliteOperations(OperationStore):
             to_ms(record.lease_until),
             None if record.expires is None else to_ms(record.expires),
             to_json(record.body),
+            record.key_id,
             record.name,
             record.version,
         )
         statement = (
-            "UPDATE operations SET done = ?, lease_holder = ?, lease_until = ?, expires = ?, body = ?, "
+            "UPDATE operations SET done = ?, lease_holder = ?, lease_until = ?, expires = ?, body = ?, key_id = ?, "
             "version = version + 1 WHERE name = ? AND version = ?"
         )
         await self._worker.write(lambda db: change(db, statement, values))
@@ -264,6 +267,10 @@ class SqliteTokens(TokenStore):
         statement = "DELETE FROM tokens WHERE family = ? AND family != ''"  # the condition of the index
         values = (check_family(family),)
         return await self._worker.write(lambda db: db.execute(statement, values).rowcount)
+
+    async def delete_key(self, key_id: str) -> int:
+        values = (check_key(key_id),)
+        return await self._worker.write(lambda db: db.execute("DELETE FROM tokens WHERE key_id = ?", values).rowcount)
 
 
 class SqliteDocuments(DocumentStore):

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from gceshim.stores.errors import Duplicate, Overloaded, StoreError, Unavailable, WrongSchema
+from gceshim.stores.rows import Migration
 
 T = TypeVar("T")
 
@@ -43,12 +44,12 @@ class Worker:
     """
     The thread, its queue and its connection.
 
-    :param migrations: the statements that lead from schema version 0 to 1, from 1 to 2, ...
+    :param migrations: what leads from schema version 0 to 1, from 1 to 2, ...: statements, and functions.
     :param queue_limit: most calls that may wait; the next is refused with `Overloaded`.
     """
 
     def __init__(
-        self, path: str, migrations: Sequence[Sequence[str]], *, busy_timeout_seconds: float, queue_limit: int
+        self, path: str, migrations: Sequence[Migration], *, busy_timeout_seconds: float, queue_limit: int
     ) -> None:
         self._path = path
         self._migrations = migrations
@@ -81,6 +82,17 @@ class Worker:
         if self._thread is not None and self._ended is not None:
             await asyncio.shield(self._ended)
             self._thread.join()  # it has nothing left to do: this does not wait
+
+    async def version(self) -> int:
+        """
+        The schema version in the file, 0 if there is none. Needs no thread, and changes nothing.
+
+        :raises Unavailable: the file cannot be read. :raises WrongSchema: it is another program's.
+        """
+        if not self._stopping:
+            found: int = await self.read(lambda db: db.execute("PRAGMA user_version").fetchone()[0])
+            return found
+        return await asyncio.to_thread(self._look)
 
     async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function that only reads, in the thread."""
@@ -154,13 +166,29 @@ class Worker:
             raise
         return connection
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        connection.execute("BEGIN")  # both from one state: another process may be making the tables just now
+    def _look(self) -> int:
+        if self._path == MEMORY or not Path(self._path).exists():
+            return 0
+        try:
+            address = f"{Path(self._path).absolute().as_uri()}?mode=ro"
+            with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
+                return self._identify(connection)
+        except sqlite3.Error as exc:
+            raise Unavailable(f"cannot read {self._path}: {exc}") from exc
+
+    def _identify(self, connection: sqlite3.Connection) -> int:
+        """The schema version. :raises WrongSchema: there are tables which are not ours."""
+        connection.execute("BEGIN")  # all from one state: another process may be making the tables just now
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         (application,) = connection.execute("PRAGMA application_id").fetchone()
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         connection.execute("COMMIT")
         if tables and application != APPLICATION_ID:
             raise WrongSchema(f"{self._path} is a database of another program")
+        return version
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        self._identify(connection)
         self._use_wal(connection)
         # FULL flushes the log at each commit. NORMAL would outlive a killed process but not a lost power supply,
         # and an operation that CloudStack carries out must not be forgotten; shared commits keep it affordable.
@@ -170,11 +198,15 @@ class Worker:
         if version > len(self._migrations):
             connection.execute("ROLLBACK")
             raise WrongSchema(
-                f"{self._path} has schema version {version}; this program knows {len(self._migrations)} and below"
+                f"{self._path} has schema version {version}, and this release knows {len(self._migrations)} and below; "
+                "use a newer release"
             )
-        for statements in self._migrations[version:]:
-            for statement in statements:
-                connection.execute(statement)
+        for migration in self._migrations[version:]:
+            for step in migration:
+                if isinstance(step, str):
+                    connection.execute(step)
+                else:
+                    step(connection)
         connection.execute(f"PRAGMA user_version = {len(self._migrations)}")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("COMMIT")

@@ -29,7 +29,7 @@ def database(place: Path) -> str:
 
 class TestMongo(StoreContract):
     def make(self, place: Path) -> Store:
-        return MongoStore(uri(), database(place), timeout_seconds=25)
+        return MongoStore(uri(), database(place), timeout_seconds=25, standalone=True)
 
 
 @in_loop
@@ -45,9 +45,9 @@ async def test_a_server_that_is_not_there_is_told_at_the_start(tmp_path: Path) -
 @in_loop
 async def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
     """An older release must not write into what it does not know."""
-    store = MongoStore(uri(), database(tmp_path), timeout_seconds=5)
+    store = MongoStore(uri(), database(tmp_path), timeout_seconds=5, standalone=True)
     await store.open()
-    await store._database["meta"].update_one({"_id": "schema"}, {"$set": {"version": 99}})
+    await store._meta.update_one({"_id": "schema"}, {"$set": {"version": 99}})
     with pytest.raises(WrongSchema, match="99"):
         await store.open()
     await store.close()
@@ -56,10 +56,10 @@ async def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
 @in_loop
 async def test_indexes_are_there(tmp_path: Path) -> None:
     """Unique ones, and those by which MongoDB forgets what has expired."""
-    store = MongoStore(uri(), database(tmp_path), timeout_seconds=5)
+    store = MongoStore(uri(), database(tmp_path), timeout_seconds=5, standalone=True)
     await store.open()
     await store.operations.insert(operation())
-    found = await store._database["operations"].index_information()
+    found = await store._meta.database["operations"].index_information()
     await store.close()
 
     assert [index.get("unique") for index in found.values() if index["key"] == [("number", 1)]] == [True]
