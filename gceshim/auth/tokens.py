@@ -86,7 +86,8 @@ class Tokens:
         headers = {"kid": self._signing_id}
         token: str = jwt.encode(claims, self._keys[self._signing_id], algorithm=ALGORITHM, headers=headers)
         stored = {**(body or {}), "jti": claims["jti"], "kid": self._signing_id}
-        await self._store.insert(TokenRecord(digest(token), subject, kind, issued, expires, stored, family))
+        record = TokenRecord(digest(token), subject, kind, issued, expires, stored, family, self._signing_id)
+        await self._store.insert(record)
         return token
 
     async def check(self, token: str, *, kind: str = ACCESS) -> TokenRecord:
