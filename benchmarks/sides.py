@@ -129,7 +129,8 @@ class DirectWorker(Worker):
     def _page(self, key: str, **where: str) -> None:
         page = self._pages.get(key, 0) + 1
         reply = self.call("listVirtualMachines", page=page, pagesize=PAGE_SIZE, **where, **_PRESENT)
-        self.call("listVolumes", type="DATADISK", page=1, pagesize=PAGE_SIZE, **where)
+        kind = {"type": "DATADISK"} if reply.get("count", 0) > PAGE_SIZE else {}
+        self.call("listVolumes", page=1, pagesize=PAGE_SIZE, **kind, **where)
         if not reply.get("virtualmachine"):
             raise Failed(f"page {page} is empty")
         self._pages[key] = page if reply["count"] > page * PAGE_SIZE else 0

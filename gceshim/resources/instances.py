@@ -141,7 +141,7 @@ def to_gce(call: Call, instance: Instance) -> Body:
             "deletionProtection": instance.deletion_protection,
         }
     )
-    # Lists leave out the size of boot disks (it takes another call); the machine is the same there.
+    # Long lists may leave out the size of boot disks (drivers would have to read all disks); the machine is the same.
     sizes = [disk.pop("diskSizeGb", None) for disk in body["disks"]]
     body["fingerprint"] = fingerprint(body)
     for disk, size_gb in zip(body["disks"], sizes, strict=True):

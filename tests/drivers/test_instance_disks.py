@@ -317,6 +317,53 @@ async def test_reads_of_machines_with_disks_cost_two_calls():
             assert world.commands_since(before) == ["listVirtualMachines", "listVolumes"]
 
 
+async def listed(world, **values):
+    """A page of instances, and the calls that it took."""
+    before = len(world.sim.calls)
+    asked = {"page": 1, "page_size": 10, **values}
+    found = await world.driver.instances.list(world.tenant, asked.pop("zone", ZONE), **asked)
+    return found.items, world.commands_since(before)
+
+
+@on_loop
+async def test_a_list_shows_what_a_get_shows():
+    """Sizes of boot disks too: whoever filters by them must not miss a machine."""
+    async with cloud(QUICK) as world:
+        await make(world)
+        await world.create(spec(disks=(NEW, OLD), boot_disk_size_bytes=33 * GIB))
+        await world.create(spec("vm2"))
+        one = [await world.driver.instances.get(world.tenant, ZONE, name) for name in ("vm1", "vm2")]
+        assert one[0].disks[0].size_bytes == 33 * GIB
+        for values in ({}, {"zone": None}, {"name": "vm1"}, {"page_size": 1}, {"page": 2, "page_size": 1}):
+            found, calls = await listed(world, **values)
+            assert list(found) == [item for item in one if item.name in {shown.name for shown in found}]
+            assert (bool(found), calls) == (True, ["listVirtualMachines", "listVolumes"])
+
+
+@on_loop
+async def test_sizes_of_boot_disks_are_left_out_where_disks_fill_more_than_a_page():
+    """All of them would be as many calls as there are pages; what is asked for by name has them."""
+    async with cloud(SimulatorSettings(machines=8), page_size=7) as world:
+        for number in range(4):
+            await make(world, f"extra-{number}")
+            await world.raw(
+                "attachVolume",
+                id=world.sim.volume(f"extra-{number}").uuid,
+                virtualmachineid=world.sim.vm(f"machine-0000{number + 1}").uuid,
+            )
+        await listed(world)
+        found, calls = await listed(world, page_size=7)
+        assert [disk.size_bytes for item in found for disk in item.disks][:4] == [None, 10 * GIB, None, 10 * GIB]
+        assert calls == ["listVirtualMachines", "listVolumes"]
+        await world.driver.instances.get(world.tenant, ZONE, "machine-00008")
+        found, calls = await listed(world, name="machine-00008")
+        assert [disk.size_bytes for item in found for disk in item.disks] == [10 * GIB]
+        assert calls == ["listVirtualMachines", "listVolumes"]
+        found, calls = await listed(world, page=2, page_size=7)
+        assert [disk.size_bytes for item in found for disk in item.disks] == [None]
+        assert calls == ["listVirtualMachines", "listVolumes"]
+
+
 @on_loop
 async def test_names_of_attached_disks_are_those_of_the_disks():
     """Also where CloudStack has two of a name, or a machine of a disk's name."""

@@ -15,7 +15,7 @@ from gceshim.model import AttachedDisk
 #: the operation that made both.
 DEVICE_NAME: Final = "device-name"
 AUTO_DELETE: Final = "auto-delete"
-#: Reserved tags of a machine: what differs from the usual about its boot disk, which lists do not read.
+#: Reserved tags of a machine: what differs from the usual about its boot disk, which long lists do not read.
 BOOT_DEVICE_NAME: Final = "boot-device"
 BOOT_AUTO_DELETE: Final = "boot-auto-delete"
 NO_BOOT_DISK: Final = "no-boot-disk"

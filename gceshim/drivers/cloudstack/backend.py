@@ -97,6 +97,10 @@ class Backend:
         """What `fetch` gives, from memory for a short time; apart for each key pair and, for a tenant, project."""
         return await self._cache.get(_key(tenant, kind), fetch, fresh=fresh)
 
+    def held(self, tenant: Credentials | Tenant, kind: str) -> Any | None:
+        """What that memory holds now."""
+        return self._cache.held(_key(tenant, kind))
+
     def remember(self, tenant: Credentials | Tenant, kind: str, value: object) -> None:
         """Put what was just learned into that memory."""
         self._cache.put(_key(tenant, kind), value)

@@ -53,6 +53,11 @@ class Cache:
                 raise
             return cast(T, held[1])
 
+    def held(self, key: Hashable) -> Any | None:
+        """The value remembered for the key, if its time is not over."""
+        held = self._values.get(key)
+        return held[1] if held is not None and held[0] > time.monotonic() else None
+
     def put(self, key: Hashable, value: object) -> None:
         """Remember a value that came another way."""
         self._values[key] = (time.monotonic() + self._keep_seconds, value)

@@ -84,11 +84,14 @@ class Instances(base.Instances):
             named = await self._named(tenant, where, name)
             start = (page - 1) * page_size
             chosen, more = named[start : start + page_size], len(named) > start + page_size
-            volumes = await self._volumes.data(tenant, where) if chosen else []
+            if len(chosen) == 1:
+                volumes = await self._volumes.of_machine(tenant, text(chosen[0][0], "id"))
+                return Page(await self._instances(tenant, chosen, volumes), more=more)
+            volumes = await self._volumes.beside(tenant, where) if chosen else []
         else:
             (found, more), volumes = await asyncio.gather(
                 self._machines.page(tenant, where, page=page, page_size=page_size),
-                self._volumes.data(tenant, where),
+                self._volumes.beside(tenant, where, start=(page - 1) * page_size),
             )
             simple = await self._networks.simple_zones(tenant, {text(row, "zoneid") for row in found})
             names = await self._machines.names(tenant, found, whole=page == 1 and not more, simple=simple)

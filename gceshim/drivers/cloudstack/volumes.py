@@ -60,11 +60,23 @@ class Volumes:
         """All volumes of one machine."""
         return await self._backend.every_owned(tenant, _LIST, _KEY, virtualmachineid=vm_id)
 
-    async def data(self, tenant: Tenant, zone: Zone | None) -> list[Row]:
-        """All data volumes, attached or not."""
-        return await self._backend.every_owned(
-            tenant, _LIST, _KEY, type="DATADISK", zoneid=zone.backend_id if zone else None
-        )
+    async def beside(self, tenant: Tenant, zone: Zone | None, *, start: int = 0) -> list[Row]:
+        """
+        All data volumes, attached or not, for a page of machines; with the root volumes where they fit into one call.
+
+        That they do not is remembered for a short time.
+        :param start: how many machines there are before the page: as many root volumes at least.
+        """
+        zone_id = zone.backend_id if zone else None
+        kind = f"more volumes than a page {zone_id or ''}"
+        size = self._backend.settings.page_size
+        if start < size and not self._backend.held(tenant, kind):
+            reply = await self._backend.owned(tenant, _LIST, zoneid=zone_id, page=1, pagesize=size)
+            found, count = rows(reply, _KEY), reply.get("count")
+            if (count <= len(found)) if isinstance(count, int) else (len(found) < size):
+                return found
+            self._backend.remember(tenant, kind, True)
+        return await self._backend.every_owned(tenant, _LIST, _KEY, type="DATADISK", zoneid=zone_id)
 
     async def named(self, tenant: Tenant, zone_id: str, name: str) -> list[Row]:
         """The volumes that CloudStack calls just so and that are no boot disks, the oldest first."""
