@@ -291,13 +291,21 @@ class Instances(abc.ABC):
 
     @abc.abstractmethod
     async def list(
-        self, tenant: Tenant, zone: str | None, *, page: int, page_size: int, name: str | None = None
+        self,
+        tenant: Tenant,
+        zone: str | None,
+        *,
+        page: int,
+        page_size: int,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> Page[Instance]:
         """
-        The instances of one zone, or of all, in a stable order.
+        The instances of one zone, or of all, in the order of their making.
 
-        :param name: only the instances of exactly this name. :param page: 1-based. :param page_size: 1 to 500.
-        :raises NotFound: no such zone.
+        :param name: only the instances of exactly this name. :param labels: only those that have all of these, as far
+            as the backend can tell them from others; more may be among them.
+        :param page: 1-based. :param page_size: 1 to 500. :raises NotFound: no such zone.
 
         Source: GCE `compute.instances.list`, `aggregatedList`; CloudStack `listVirtualMachines`.
         """

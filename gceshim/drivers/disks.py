@@ -35,10 +35,21 @@ class Disks(abc.ABC):
         """
 
     @abc.abstractmethod
-    async def list(self, tenant: Tenant, zone: str | None, *, page: int, page_size: int) -> Page[Disk]:
+    async def list(
+        self,
+        tenant: Tenant,
+        zone: str | None,
+        *,
+        page: int,
+        page_size: int,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Page[Disk]:
         """
-        The disks of one zone, or of all, in a stable order.
+        The disks of one zone, or of all, the latest made first.
 
+        :param name: only the disks of exactly this name. :param labels: only those that have all of these, as far as
+            the backend can tell them from others; more may be among them.
         :param page: 1-based. :param page_size: 1 to 500. :raises NotFound: no such zone.
 
         Source: GCE `compute.disks.list`, `aggregatedList`; CloudStack `listVolumes`.

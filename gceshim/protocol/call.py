@@ -11,7 +11,7 @@ from gceshim.protocol.links import Links
 from gceshim.protocol.router import path_of
 
 if TYPE_CHECKING:
-    from gceshim.protocol.paging import PageTokens
+    from gceshim.protocol.page_tokens import PageTokens
 
 
 @dataclass(frozen=True)

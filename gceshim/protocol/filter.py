@@ -95,16 +95,15 @@ class Filter:
 
     def equalities(self) -> dict[str, str]:
         """
-        Fields (`name`, `labels.env`) that have to equal a text for anything to match: what a backend may narrow by.
+        Fields of the resource itself that have to equal a text for anything to match: what a backend may narrow by.
 
         The filter has still to be applied: there may be more to it.
         """
-        found: dict[str, str] = {}
-        for term in _conjoined(self.root):
-            text = text_of(term.operator, term.literal)
-            if text is not None:
-                found.setdefault(".".join(term.path), text)
-        return found
+        return {path[0]: text for path, text in self._texts() if len(path) == 1}
+
+    def labels(self) -> dict[str, str]:
+        """The same for labels, by their keys."""
+        return {path[1]: text for path, text in self._texts() if len(path) == 2 and path[0] == "labels"}
 
     def allows(self, field: str, value: Any) -> bool:
         """
@@ -113,6 +112,12 @@ class Filter:
         :param field: of the resource itself, as `zone`.
         """
         return all(term.matcher.matches([value]) for term in _conjoined(self.root) if term.path == (field,))
+
+    def _texts(self) -> Iterator[tuple[Path, str]]:
+        for term in _conjoined(self.root):
+            text = text_of(term.operator, term.literal)
+            if text is not None:
+                yield term.path, text
 
 
 def values_at(value: Any, path: Path) -> Iterator[Any]:

@@ -7,12 +7,13 @@ document by name; a name that is not in the document fails at import. Its `@work
 
 from __future__ import annotations
 
+import bisect
 import functools
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 from gceshim.drivers.base import Driver
 from gceshim.drivers.errors import DriverError
@@ -24,6 +25,7 @@ from gceshim.protocol import errors, paging
 from gceshim.protocol.call import Call as WireCall
 from gceshim.protocol.discovery import COMPUTE, Document
 from gceshim.protocol.kinds import Kinds
+from gceshim.protocol.sources import Keyed, Source
 from gceshim.resources import errors as resource_errors
 from gceshim.resources.bodies import values
 from gceshim.resources.call import Call
@@ -33,6 +35,7 @@ from gceshim.stores.errors import StoreError
 
 Body = dict[str, Any]
 T = TypeVar("T")
+N = TypeVar("N", bound="Named")
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 Workflow = Callable[..., Awaitable[Any]]
 
@@ -128,7 +131,7 @@ class Collection:
         shown["selfLink"] = call.url(*place)
         return self._kinds.add(schema, shown)
 
-    async def listing(self, call: Call, source: paging.Source[T], shown: Callable[[T], Body]) -> Body:
+    async def listing(self, call: Call, source: Source[T], shown: Callable[[T], Body]) -> Body:
         """The answer of a `list`: one page of the source, filtered."""
         items, token = await paging.collect(call.wire, source, shown)
         body: Body = self._envelope(call, token)
@@ -136,7 +139,7 @@ class Collection:
             body["items"] = items
         return body
 
-    async def aggregated(self, call: Call, source: paging.Source[T], shown: Callable[[T], Body], key: str) -> Body:
+    async def aggregated(self, call: Call, source: Source[T], shown: Callable[[T], Body], key: str) -> Body:
         """
         The answer of an `aggregatedList`: the page's items by their zone or region.
 
@@ -316,14 +319,28 @@ def operation_body(call: Call, operation: Operation) -> Body:
     }
 
 
-def pages(items: Sequence[T]) -> paging.Fetch[T]:
-    """A short list that is at hand whole, in pages."""
+class Named(Protocol):
+    """What has a name that is its own in the list that it is in."""
 
-    async def fetch(page: int, page_size: int) -> Page[T]:
-        start = (page - 1) * page_size
-        return Page(items[start : start + page_size], more=start + page_size < len(items))
+    @property
+    def name(self) -> str: ...
 
-    return fetch
+
+def pages(items: Sequence[N]) -> Keyed[N]:
+    """A short list that is at hand whole, in pages by name."""
+    return keyed_pages(items, lambda item: item.name, by_name=True)
+
+
+def keyed_pages(items: Sequence[T], key: Callable[[T], str], *, by_name: bool = False) -> Keyed[T]:
+    """The same of items whose names are their own in a scope only. :param key: which none shares with another."""
+    ordered = sorted(items, key=key)
+    keys = [key(item) for item in ordered]
+
+    async def fetch(after: str, length: int) -> Page[T]:
+        start = bisect.bisect_right(keys, after) if after else 0
+        return Page(ordered[start : start + length], more=start + length < len(ordered))
+
+    return Keyed(fetch, key, by_name=by_name)
 
 
 def _warning(warning: OperationWarning) -> Body:

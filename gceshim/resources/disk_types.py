@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gceshim.model import GIB, DiskType
-from gceshim.resources.base import Body, Collection, method, pages
+from gceshim.resources.base import Body, Collection, keyed_pages, method, pages
 from gceshim.resources.call import Call
 from gceshim.resources.values import gib, timestamp
 
@@ -24,7 +24,12 @@ class DiskTypes(Collection, name="diskTypes", scope="zone", needs=("disks", "loc
     async def aggregated_list(self, call: Call) -> Body:
         zones = await self.driver.locations.zones(call.tenant)
         types = [item for zone in zones for item in await self.driver.disks.types(call.tenant, zone.name)]
-        return await self.aggregated(call, pages(types), lambda item: self._shown(call, item), "diskTypes")
+        return await self.aggregated(
+            call,
+            keyed_pages(types, lambda item: f"{item.zone}/{item.name}"),
+            lambda item: self._shown(call, item),
+            "diskTypes",
+        )
 
     def _shown(self, call: Call, item: DiskType) -> Body:
         return self.show(call, "DiskType", ("zones", item.zone, "diskTypes", item.name), to_gce(call, item))

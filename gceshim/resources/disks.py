@@ -7,13 +7,15 @@ from typing import Any, Final
 
 from gceshim.drivers.base import Steps
 from gceshim.model import Disk, DiskRef, DiskSpec, DiskState, Page
-from gceshim.protocol import errors, paging
+from gceshim.protocol import errors
+from gceshim.protocol.sources import Numbered
 from gceshim.resources import checks
 from gceshim.resources.base import Body, Collection, Workflow, method, workflow
 from gceshim.resources.call import Call
 from gceshim.resources.instance_disks import gib_bytes
 from gceshim.resources.instance_settings import require_labels_fingerprint
-from gceshim.resources.values import fingerprint, gib, int64, timestamp
+from gceshim.resources.narrowing import narrowed
+from gceshim.resources.values import fingerprint, gib, int64, rank, timestamp
 
 STATUS: Final[Mapping[DiskState, str]] = {
     DiskState.CREATING: "CREATING",
@@ -65,11 +67,11 @@ class Disks(Collection, name="disks", scope="zone", needs=("disks", "locations")
 
     @method
     async def list(self, call: Call) -> Body:
-        return await self.listing(call, self._pages(call, call.zone), lambda disk: self._shown(call, disk))
+        return await self.listing(call, await self._pages(call, call.zone), lambda disk: self._shown(call, disk))
 
     @method
     async def aggregated_list(self, call: Call) -> Body:
-        return await self.aggregated(call, self._pages(call, None), lambda disk: self._shown(call, disk), "disks")
+        return await self.aggregated(call, await self._pages(call, None), lambda disk: self._shown(call, disk), "disks")
 
     @method
     async def insert(self, call: Call) -> Body:
@@ -130,11 +132,20 @@ class Disks(Collection, name="disks", scope="zone", needs=("disks", "locations")
     async def _named(self, call: Call) -> Disk:
         return await self.driver.disks.get(call.tenant, call.zone, call.name)
 
-    def _pages(self, call: Call, zone: str | None) -> paging.Fetch[Disk]:
-        async def fetch(page: int, page_size: int) -> Page[Disk]:
-            return await self.driver.disks.list(call.tenant, zone, page=page, page_size=page_size)
+    async def _pages(self, call: Call, zone: str | None) -> Numbered[Disk]:
+        """The latest first."""
+        wanted = await narrowed(self.driver, call, zone)
 
-        return fetch
+        async def fetch(page: int, page_size: int) -> Page[Disk]:
+            if wanted.nothing:
+                return Page(())
+            return await self.driver.disks.list(
+                call.tenant, wanted.zone, page=page, page_size=page_size, name=wanted.name, labels=wanted.labels
+            )
+
+        return Numbered(
+            fetch, identity=lambda item: item.backend_id, rank=lambda item: rank(item.created), descending=True
+        )
 
     async def _begin_on(self, call: Call, run: Workflow, disk: Disk, *arguments: Any) -> Body:
         reference = DiskRef(disk.name, disk.zone, disk.backend_id)

@@ -7,6 +7,7 @@ from typing import Final
 
 from gceshim.model import Image, ImageState
 from gceshim.protocol.call import Call as WireCall
+from gceshim.protocol.sources import Numbered
 from gceshim.resources.base import OWN_ACCOUNT, Body, Collection, method
 from gceshim.resources.call import Call
 from gceshim.resources.values import fingerprint, gib, int64, timestamp
@@ -34,7 +35,11 @@ class Images(Collection, name="images", scope="global", needs=("images",)):
         images, project = self.driver.images, call.wire.project
         return await self.listing(
             call,
-            lambda page, page_size: images.list(call.tenant, project, page=page, page_size=page_size),
+            Numbered(
+                lambda page, page_size: images.list(call.tenant, project, page=page, page_size=page_size),
+                identity=lambda image: image.backend_id,
+                rank=lambda image: image.name,
+            ),
             lambda image: self._shown(call, image),
         )
 

@@ -16,13 +16,15 @@ from gceshim.model import (
     NetworkInterface,
     Page,
 )
-from gceshim.protocol import errors, paging
+from gceshim.protocol import errors
+from gceshim.protocol.sources import Numbered
 from gceshim.resources.base import Body, Collection, method, workflow
 from gceshim.resources.call import Call
 from gceshim.resources.instance_spec import FIELDS, OVERRIDDEN, REFUSED, from_gce
+from gceshim.resources.narrowing import narrowed
 from gceshim.resources.on_instance import begin_on, named
 from gceshim.resources.project_metadata import read_metadata
-from gceshim.resources.values import fingerprint, gib, metadata_body, present, timestamp
+from gceshim.resources.values import fingerprint, gib, metadata_body, present, rank, timestamp
 
 STATUS: Final[Mapping[InstanceState, str]] = {
     InstanceState.PROVISIONING: "PROVISIONING",
@@ -47,11 +49,13 @@ class Instances(Collection, name="instances", scope="zone", needs=("instances", 
 
     @method
     async def list(self, call: Call) -> Body:
-        return await self.listing(call, self._pages(call, call.zone), lambda instance: self._shown(call, instance))
+        return await self.listing(
+            call, await self._pages(call, call.zone), lambda instance: self._shown(call, instance)
+        )
 
     @method
     async def aggregated_list(self, call: Call) -> Body:
-        fetch = self._pages(call, None)
+        fetch = await self._pages(call, None)
         return await self.aggregated(call, fetch, lambda instance: self._shown(call, instance), "instances")
 
     @method
@@ -104,15 +108,18 @@ class Instances(Collection, name="instances", scope="zone", needs=("instances", 
     async def restart(self, steps: Steps, instance: InstanceRef) -> None:
         await self.driver.instances.reset(steps, instance)
 
-    def _pages(self, call: Call, zone: str | None) -> paging.Fetch[Instance]:
-        """What the filter says of the name is left to the backend: clients look machines up that way."""
-        wanted = paging.list_filter(call.wire)
-        name = wanted.equalities().get("name") if wanted else None
+    async def _pages(self, call: Call, zone: str | None) -> Numbered[Instance]:
+        """In the order of making."""
+        wanted = await narrowed(self.driver, call, zone)
 
         async def fetch(page: int, page_size: int) -> Page[Instance]:
-            return await self.driver.instances.list(call.tenant, zone, page=page, page_size=page_size, name=name)
+            if wanted.nothing:
+                return Page(())
+            return await self.driver.instances.list(
+                call.tenant, wanted.zone, page=page, page_size=page_size, name=wanted.name, labels=wanted.labels
+            )
 
-        return fetch
+        return Numbered(fetch, identity=lambda item: item.backend_id, rank=lambda item: rank(item.created))
 
     def _shown(self, call: Call, instance: Instance) -> Body:
         place = ("zones", instance.zone, "instances", instance.name)

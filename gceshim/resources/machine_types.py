@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gceshim.model import MachineType
-from gceshim.resources.base import Body, Collection, method, pages
+from gceshim.resources.base import Body, Collection, keyed_pages, method, pages
 from gceshim.resources.call import Call
 from gceshim.resources.values import timestamp
 
@@ -24,7 +24,12 @@ class MachineTypes(Collection, name="machineTypes", scope="zone", needs=("catalo
     async def aggregated_list(self, call: Call) -> Body:
         zones = await self.driver.locations.zones(call.tenant)
         types = [item for zone in zones for item in await self.driver.catalog.machine_types(call.tenant, zone.name)]
-        return await self.aggregated(call, pages(types), lambda item: self._shown(call, item), "machineTypes")
+        return await self.aggregated(
+            call,
+            keyed_pages(types, lambda item: f"{item.zone}/{item.name}"),
+            lambda item: self._shown(call, item),
+            "machineTypes",
+        )
 
     def _shown(self, call: Call, item: MachineType) -> Body:
         return self.show(call, "MachineType", ("zones", item.zone, "machineTypes", item.name), to_gce(item))

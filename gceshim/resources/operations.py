@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 from gceshim.model import Page
 from gceshim.operations.record import Operation
-from gceshim.protocol.paging import Keyed
+from gceshim.protocol.sources import Keyed
 from gceshim.resources.base import Body, Collection, method
 from gceshim.resources.call import Call
 
@@ -90,8 +91,9 @@ def recent(collection: Collection, call: Call, kind: str | None) -> Keyed[Operat
     """The tenant's operations of one scope, or (None) of all, by name, which is by time."""
     owner, scope = call.tenant.owner, None if kind is None else call.zone or call.region
 
-    async def fetch(after: str, page_size: int) -> Page[Operation]:
-        items = await collection.engine.list(owner, kind, scope, after=after, limit=page_size)
-        return Page(items, more=len(items) == page_size)
+    async def fetch(after: str, length: int, *, newest_first: bool = False) -> Page[Operation]:
+        items = await collection.engine.list(owner, kind, scope, after=after, newest_first=newest_first, limit=length)
+        return Page(items, more=len(items) == length)
 
-    return Keyed(fetch, lambda operation: operation.name)
+    newest = functools.partial(fetch, newest_first=True)
+    return Keyed(fetch, lambda operation: operation.name, by_name=True, newest=newest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gceshim.model import Subnetwork
-from gceshim.resources.base import Body, Collection, method, pages
+from gceshim.resources.base import Body, Collection, keyed_pages, method, pages
 from gceshim.resources.call import Call
 from gceshim.resources.values import fingerprint, timestamp
 
@@ -21,7 +21,8 @@ class Subnetworks(Collection, name="subnetworks", scope="region", needs=("networ
     @method
     async def aggregated_list(self, call: Call) -> Body:
         found = await self.driver.networks.subnetworks(call.tenant, None)
-        return await self.aggregated(call, pages(found), lambda item: self._shown(call, item), "subnetworks")
+        source = keyed_pages(found, lambda item: f"{item.region}/{item.name}")
+        return await self.aggregated(call, source, lambda item: self._shown(call, item), "subnetworks")
 
     def _shown(self, call: Call, item: Subnetwork) -> Body:
         return self.show(call, "Subnetwork", ("regions", item.region, "subnetworks", item.name), to_gce(call, item))

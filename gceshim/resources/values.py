@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from gceshim.model import GIB
@@ -15,6 +15,11 @@ from gceshim.protocol.encoding import compact
 def timestamp(moment: datetime | None) -> str | None:
     """RFC 3339 with milliseconds and offset, as `2026-01-31T09:30:00.000+00:00`."""
     return None if moment is None else moment.isoformat(timespec="milliseconds")
+
+
+def rank(moment: datetime | None) -> str:
+    """A time as a text that compares as the time does; "" for one that is not known."""
+    return "" if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def gib(size_bytes: int | None) -> str | None:

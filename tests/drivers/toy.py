@@ -171,7 +171,7 @@ class Instances(base.Instances):
                 return item
         raise errors.NotFound("There is no such machine", kind="instance", name=name)
 
-    async def list(self, tenant, zone, *, page, page_size, name=None):
+    async def list(self, tenant, zone, *, page, page_size, name=None, labels=None):
         where = None if zone is None else (await self.machines.locations.zone(tenant, zone)).name
         found = [item for item in await self.machines.of(tenant) if where in (None, item.zone)]
         found = [item for item in found if name in (None, item.name)]

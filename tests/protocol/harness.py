@@ -22,6 +22,7 @@ from gceshim.protocol.kinds import Kinds
 from gceshim.protocol.paging import collect
 from gceshim.protocol.schema import validate_error, validate_response
 from gceshim.protocol.service import Implementation, Service, ServiceOptions
+from gceshim.protocol.sources import Numbered
 
 DOCUMENT = Document()
 KINDS = Kinds(DOCUMENT)
@@ -31,7 +32,7 @@ SECRET = "secret-of-the-caller"
 
 
 class KnownTokens(Authenticator):
-    """`good` and `other` are callers; `broken` is a mistake of the authenticator's."""
+    """`good` is of alice, `other` of bob; `broken` is a mistake of the authenticator's."""
 
     async def authenticate(self, bearer: str | None, headers: Mapping[str, str]) -> Caller:
         if bearer is None:
@@ -40,7 +41,7 @@ class KnownTokens(Authenticator):
             raise RuntimeError(SECRET)
         if bearer not in ("good", "other"):
             raise errors.InvalidCredentials
-        return Caller(bearer, f"{bearer}@example.org", SECRET)
+        return Caller({"good": "alice", "other": "bob"}[bearer], f"{bearer}@example.org", SECRET)
 
 
 class Table:
@@ -99,7 +100,8 @@ class Table:
             start = (page - 1) * page_size
             return Page(self.names[start : start + page_size], more=start + page_size < len(self.names))
 
-        items, token = await collect(call, fetch, lambda name: self.instance(call, name))
+        source = Numbered(fetch, identity=str, rank=lambda name: name[2:].zfill(6))
+        items, token = await collect(call, source, lambda name: self.instance(call, name))
         body: dict[str, Any] = {"id": "list", "selfLink": call.links.url("zones", str(call.zone), "instances")}
         if items:
             body["items"] = items

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -16,7 +17,7 @@ from gceshim.drivers.cloudstack.locations import Locations
 from gceshim.drivers.cloudstack.marks import replace_tags
 from gceshim.drivers.cloudstack.names import slug
 from gceshim.drivers.cloudstack.new_disks import NewDisks, disk_plan
-from gceshim.drivers.cloudstack.rows import Row, number, tags, text, time
+from gceshim.drivers.cloudstack.rows import Row, age_key, number, tags, text, time
 from gceshim.drivers.cloudstack.tags import decode, with_labels
 from gceshim.drivers.cloudstack.undo import Undo
 from gceshim.drivers.cloudstack.volumes import Volumes, is_boot
@@ -103,11 +104,22 @@ class Disks(base.Disks):
             name = await self._volumes.name(tenant, row)
         return (await self._disks(tenant, [row], {text(row, "id"): name}))[0]
 
-    async def list(self, tenant: Tenant, zone: str | None, *, page: int, page_size: int) -> Page[Disk]:
+    async def list(
+        self,
+        tenant: Tenant,
+        zone: str | None,
+        *,
+        page: int,
+        page_size: int,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Page[Disk]:
         """The latest first: one call for a page, mostly. Source: `listVolumes`."""
         where = await self._locations.zone(tenant, zone) if zone is not None else None
-        found, more = await self._volumes.page(tenant, where, page=page, page_size=page_size)
-        names = await self._volumes.names(tenant, found, whole=page == 1 and not more)
+        if name is not None:
+            return await self._named(tenant, where, name, page, page_size)
+        found, more = await self._volumes.page(tenant, where, page=page, page_size=page_size, labels=labels)
+        names = await self._volumes.names(tenant, found, whole=page == 1 and not more and not labels)
         return Page(await self._disks(tenant, found, names), more=more)
 
     async def check(self, tenant: Tenant, spec: DiskSpec) -> None:
@@ -184,6 +196,16 @@ class Disks(base.Disks):
                 current=current,
                 undo=undo,
             )
+
+    async def _named(self, tenant: Tenant, where: Zone | None, name: str, page: int, page_size: int) -> Page[Disk]:
+        """The disks of one name, at most one in each zone."""
+        zones = [where] if where is not None else await self._locations.zones(tenant)
+        found = await asyncio.gather(*(self._volumes.by_name(tenant, zone, name) for zone in zones))
+        there = sorted((row for row in found if row is not None), key=age_key, reverse=True)
+        start = (page - 1) * page_size
+        chosen = there[start : start + page_size]
+        disks = await self._disks(tenant, chosen, {text(row, "id"): name for row in chosen})
+        return Page(disks, more=len(there) > start + page_size)
 
     async def _plan(self, tenant: Tenant, spec: DiskSpec) -> dict[str, Any]:
         zone = await self._locations.zone(tenant, spec.zone)

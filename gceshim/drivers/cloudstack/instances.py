@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,7 +76,14 @@ class Instances(base.Instances):
         return (await self._instances(tenant, [(row, name)], volumes))[0]
 
     async def list(
-        self, tenant: Tenant, zone: str | None, *, page: int, page_size: int, name: str | None = None
+        self,
+        tenant: Tenant,
+        zone: str | None,
+        *,
+        page: int,
+        page_size: int,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> Page[Instance]:
         """In the order of making: two calls for a page. Source: `listVirtualMachines`, `listVolumes`."""
         where = await self._locations.zone(tenant, zone) if zone is not None else None
@@ -90,11 +97,12 @@ class Instances(base.Instances):
             volumes = await self._volumes.beside(tenant, where) if chosen else []
         else:
             (found, more), volumes = await asyncio.gather(
-                self._machines.page(tenant, where, page=page, page_size=page_size),
+                self._machines.page(tenant, where, page=page, page_size=page_size, labels=labels),
                 self._volumes.beside(tenant, where, start=(page - 1) * page_size),
             )
             simple = await self._networks.simple_zones(tenant, {text(row, "zoneid") for row in found})
-            names = await self._machines.names(tenant, found, whole=page == 1 and not more, simple=simple)
+            whole = page == 1 and not more and not labels
+            names = await self._machines.names(tenant, found, whole=whole, simple=simple)
             chosen = [(row, names[text(row, "id")]) for row in found]
         return Page(await self._instances(tenant, chosen, volumes, whole=True), more=more)
 

@@ -10,6 +10,7 @@ from gceshim.drivers import errors
 from gceshim.drivers.cloudstack.backend import Backend
 from gceshim.drivers.cloudstack.names import answers_to, is_label, pick, shown, slug, split
 from gceshim.drivers.cloudstack.rows import Row, age_key, rows, text
+from gceshim.drivers.cloudstack.tags import tag_filter
 from gceshim.model import Tenant, Zone
 
 _LIST: Final = "listVirtualMachines"
@@ -82,8 +83,10 @@ class Machines:
         same = await self.named(tenant, zone.backend_id, parts[0]) if parts else []
         return any(answers_to(row, name) for row in same[1:])
 
-    async def page(self, tenant: Tenant, zone: Zone | None, *, page: int, page_size: int) -> tuple[list[Row], bool]:
-        """One page in the order of making, and whether more follow."""
+    async def page(
+        self, tenant: Tenant, zone: Zone | None, *, page: int, page_size: int, labels: Mapping[str, str] | None = None
+    ) -> tuple[list[Row], bool]:
+        """One page in the order of making, of those with a label if any are given, and whether more follow."""
         return await self._backend.part(
             tenant,
             _LIST,
@@ -93,6 +96,7 @@ class Machines:
             zoneid=zone.backend_id if zone else None,
             state=_PRESENT,
             details=_FULL,
+            **tag_filter(labels),
         )
 
     async def names(

@@ -66,6 +66,17 @@ def decode(tags: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Any]]:
     return dict(sorted(labels.items())), reserved
 
 
+def tag_filter(labels: Mapping[str, str] | None) -> dict[str, str]:
+    """
+    The parameters of a list command that leave out what lacks these labels; of several CloudStack takes any, so the
+    first that it can look for has to do.
+    """
+    for key, value in (labels or {}).items():
+        if value and len(value) <= LIMIT and key and not key.startswith(PREFIX):
+            return {"tags[0].key": key, "tags[0].value": value}
+    return {}
+
+
 def with_labels(tags: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, str]:
     """The tags with other labels; reserved ones stay as they are."""
     kept = {key: value for key, value in tags.items() if key.startswith(PREFIX) and not _holds(key, EMPTY_LABELS)}

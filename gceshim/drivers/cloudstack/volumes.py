@@ -19,7 +19,7 @@ from gceshim.drivers.cloudstack.machines import Machines
 from gceshim.drivers.cloudstack.names import answers_to, is_label, pick, shown, slug, suffixed
 from gceshim.drivers.cloudstack.networks import Networks
 from gceshim.drivers.cloudstack.rows import Row, age_key, rows, tags, text
-from gceshim.drivers.cloudstack.tags import decode
+from gceshim.drivers.cloudstack.tags import decode, tag_filter
 from gceshim.drivers.cloudstack.vms import made_by
 from gceshim.model import Tenant, Zone
 
@@ -119,8 +119,10 @@ class Volumes:
             return True
         return boot_disks and await self._boot_disk(tenant, zone_id, name) is not None
 
-    async def page(self, tenant: Tenant, zone: Zone | None, *, page: int, page_size: int) -> tuple[list[Row], bool]:
-        """One page in CloudStack's order, the latest first, and whether more follow."""
+    async def page(
+        self, tenant: Tenant, zone: Zone | None, *, page: int, page_size: int, labels: Mapping[str, str] | None = None
+    ) -> tuple[list[Row], bool]:
+        """One page, the latest first, of those with a label if any are given, and whether more follow."""
         found, more = await self._backend.part(
             tenant,
             _LIST,
@@ -128,6 +130,7 @@ class Volumes:
             start=(page - 1) * page_size,
             length=page_size,
             zoneid=zone.backend_id if zone else None,
+            **tag_filter(labels),
         )
         return [row for row in found if is_there(row)], more
 
