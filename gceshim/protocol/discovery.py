@@ -57,7 +57,8 @@ class Method:
 
     `segments` is the path after the document's service path (`compute/v1/`), split at slashes, with None where a
     parameter stands. A verb behind a parameter, as in `projects/{resource}:testIamPermissions`, is a segment too, with
-    its colon. `request` and `response` are schema names, None where there is no body.
+    its colon. `request` and `response` are schema names, None where there is no body. A token needs one of the
+    `scopes`.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Method:
     parameters: Mapping[str, Parameter]
     request: str | None
     response: str | None
+    scopes: frozenset[str] = frozenset()
 
     def supports(self, parameter: str) -> bool:
         """Whether the method has a parameter of this name, `filter` or `requestId` for instance."""
@@ -259,6 +261,7 @@ def _methods(collection: str, methods: Mapping[str, Json]) -> Iterable[Method]:
             parameters={key: _parameter(key, value) for key, value in facts.get("parameters", {}).items()},
             request=facts.get("request", {}).get("$ref"),
             response=facts.get("response", {}).get("$ref"),
+            scopes=frozenset(facts.get("scopes", [])),
         )
 
 

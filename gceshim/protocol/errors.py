@@ -5,7 +5,7 @@ Errors in GCE's form.
     +-- 400 Invalid, Required, ParseError, BadRequest, InvalidParameter, ReferenceNotFound, ResourceInUse,
     |       ResourceNotReady, UnsupportedRequest
     +-- 401 LoginRequired, InvalidCredentials
-    +-- 403 Forbidden, QuotaExceeded
+    +-- 403 Forbidden, InsufficientScopes, QuotaExceeded
     +-- 404 NotFound            405 MethodNotAllowed     409 AlreadyExists, OperationInProgress
     +-- 412 ConditionNotMet     413 RequestTooLarge      415 UnsupportedMediaType
     +-- 429 RateLimitExceeded   431 HeadersTooLarge
@@ -17,7 +17,7 @@ Errors in GCE's form.
 Source: the error object of Google's JSON APIs and the error codes of the Compute Engine API.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final
 
 REALM: Final = "https://accounts.google.com/"
@@ -184,6 +184,26 @@ class Forbidden(ApiError):
     """The caller may not do this."""
 
     status, reason, code = 403, "forbidden", "PERMISSIONS_ERROR"
+
+
+class InsufficientScopes(ApiError):
+    """
+    The caller's token is not for this: it was asked for with other scopes.
+
+    :param scopes: of which one would do.
+    """
+
+    status, reason, code = 403, "insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"
+
+    def __init__(
+        self,
+        message: str = "Request had insufficient authentication scopes.",
+        *,
+        detail: str = "",
+        scopes: Iterable[str] = (),
+    ) -> None:
+        needed = f'error="insufficient_scope", scope="{" ".join(sorted(scopes))}"'
+        super().__init__(message, detail=detail, headers={"WWW-Authenticate": f'Bearer realm="{REALM}", {needed}'})
 
 
 class QuotaExceeded(ApiError):

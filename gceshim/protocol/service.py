@@ -2,7 +2,8 @@
 What happens to a request, from its bytes to the answer's, free of any HTTP library.
 
     path and verb -> method of the document (404, 405)
-    token -> caller (401) -> is it implemented (501) -> parameters (400) -> body (400, 413, 415)
+    token -> caller (401) -> do its scopes allow it (403) -> is it implemented (501)
+    -> parameters (400) -> body (400, 413, 415)
     -> the method's coroutine -> partial answer -> JSON, gzip
 
 A path that nobody has is a 404 for anyone; all else about a method is told to known callers only.
@@ -26,6 +27,7 @@ from gceshim.protocol.errors import (
     ApiError,
     BadRequest,
     GatewayTimeout,
+    InsufficientScopes,
     InternalError,
     InvalidCredentials,
     NotImplementedMethod,
@@ -212,6 +214,8 @@ class Service:
         standard = params.standard(query)
         bearer = _bearer(request) or standard.bearer
         caller = await self._authenticator.authenticate(bearer, request.headers)
+        if caller.scopes is not None and caller.scopes.isdisjoint(method.scopes):
+            raise InsufficientScopes(scopes=method.scopes)
         implementation = self._table.get(method.id)
         if implementation is None:
             raise NotImplementedMethod(f"{method.id} is not implemented by this server.")
