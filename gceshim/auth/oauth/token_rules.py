@@ -158,9 +158,6 @@ class _Rules(RequestValidator):  # type: ignore[misc] # oauthlib has no types
     def get_code_challenge_method(self, code: str, request: Request) -> str:
         return "S256"  # the only one for which codes are given
 
-    def is_pkce_required(self, client_id: str, request: Request) -> bool:
-        return False  # decided when the code was asked for
-
     def get_default_redirect_uri(self, client_id: str, request: Request, *args: Any, **kwargs: Any) -> None:
         return None
 
