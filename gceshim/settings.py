@@ -17,13 +17,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from gceshim.rows import PREFIX, Section, Setting, SettingsError, checked, from_text, row
+from gceshim.rows import PREFIX, Section, Setting, SettingsError, checked, from_text
+from gceshim.sections import (
+    AuthSection,
+    DriverSection,
+    LimitsSection,
+    LogSection,
+    OauthSection,
+    OperationsSection,
+    ServerSection,
+    StoreSection,
+)
 
 __all__ = [
     "RENAMED",
     "SETTINGS",
     "AuthSection",
     "DriverSection",
+    "LimitsSection",
     "LogSection",
     "OauthSection",
     "OperationsSection",
@@ -39,176 +50,12 @@ RENAMED: Final[Mapping[str, str]] = {}
 """Old key -> its present key. A row stays here for good once a key was renamed."""
 
 
-@dataclass(frozen=True, repr=False)
-class ServerSection(Section):
-    address: str = row("127.0.0.1", "Address to listen on; `0.0.0.0` or `::` for all.")
-    port: int = row(8787, "TCP port to listen on; 0 takes a free one.", minimum=0, maximum=65535)
-    public_url: str = row(
-        "",
-        "URL under which clients reach the server, as `https://gce.example.org`; all links are built from it. "
-        "Empty: links are built from the Host header of each request.",
-    )
-    trust_proxy: bool = row(
-        False,
-        "Believe `X-Forwarded-Proto` and `X-Forwarded-Host`. Only behind a proxy that sets both itself.",
-    )
-    max_body_bytes: int = row(
-        1024 * 1024,
-        "Longest request body accepted, in bytes; a longer one is answered 413.",
-        minimum=1024,
-        maximum=1024**3,
-    )
-    request_timeout_seconds: float = row(
-        180.0,
-        "Longest time for one request; then it is answered 504. Longer than the 120 seconds that clients may wait "
-        "for an operation.",
-        minimum=121,
-        maximum=3600,
-    )
-    tls_certificate: str = row("", "PEM file with the certificate chain; empty: plain HTTP.", path=True)
-    tls_key: str = row("", "PEM file with the private key of the certificate.", path=True)
-    shutdown_seconds: float = row(
-        10.0, "Longest wait, when the server stops, for requests that are being answered.", minimum=0, maximum=600
-    )
-
-
-@dataclass(frozen=True, repr=False)
-class StoreSection(Section):
-    path: str = row(
-        "",
-        "File of the embedded store (tokens, encrypted credentials, operations). Empty: "
-        "`$XDG_STATE_HOME/gceshim/gceshim.sqlite`, or `~/.local/state/gceshim/gceshim.sqlite`.",
-        path=True,
-    )
-    mongodb_uri: str = row(
-        "",
-        "MongoDB to keep all of that in instead, as `mongodb://user:password@host/?replicaSet=rs0`; several servers "
-        "can share it if they share the master key. Empty: the embedded store.",
-        secret=True,
-    )
-    mongodb_database: str = row("gceshim", "Name of the database in that MongoDB.")
-    mongodb_connections: int = row(50, "Most connections to one server of that MongoDB.", minimum=1, maximum=1000)
-    mongodb_timeout_seconds: float = row(
-        15.0,
-        "Longest wait for that MongoDB to answer one call, in seconds; a fail-over that is shorter is not noticed.",
-        minimum=1,
-        maximum=120,
-    )
-    mongodb_standalone: bool = row(
-        False,
-        "Take a MongoDB that is a single server and no replica set. It may lose what it has acknowledged when it "
-        "fails; for trying it out.",
-    )
-
-
-@dataclass(frozen=True, repr=False)
-class AuthSection(Section):
-    master_key: str = row(
-        "",
-        "Key that encrypts stored credentials and signs tokens: 32 random bytes in base64 (`openssl rand -base64 "
-        "32`). Others that are accepted still, or already, follow as `, KEY old` or `, KEY next`. Empty: the key file "
-        "is used.",
-        secret=True,
-    )
-    master_key_file: str = row(
-        "",
-        "File with that key, and others one a line, readable by its owner alone; `gceshim store rotate-key` changes "
-        "it. Empty: `master.key` beside the store, made at the first start.",
-        path=True,
-    )
-    token_lifetime_seconds: int = row(
-        3600, "How long a bearer token is good, in seconds.", minimum=60, maximum=365 * 24 * 3600
-    )
-
-
-@dataclass(frozen=True, repr=False)
-class OauthSection(Section):
-    require_pkce: bool = row(
-        False,
-        "Refuse programs that ask for a login without PKCE. gcloud sends it; gcutil and oauth2client do not know it.",
-    )
-    code_seconds: int = row(300, "How long an authorization code is good, in seconds.", minimum=60, maximum=600)
-    refresh_token_days: int = row(
-        90,
-        "How long a login lasts, in days: after that the refresh token is no good any more. One that is exchanged for "
-        "a new one at each use (gcutil's) starts anew each time.",
-        minimum=1,
-        maximum=3650,
-    )
-    sign_in_attempts_per_minute: int = row(
-        10,
-        "How often signing in on the consent page may fail within a minute from one address; a user or an API key may "
-        "fail three times as often, from all addresses together. Counted by each server process for itself.",
-        minimum=1,
-        maximum=1000,
-    )
-
-
-@dataclass(frozen=True, repr=False)
-class OperationsSection(Section):
-    linger_seconds: float = row(
-        0.0,
-        "How long a mutation waits to be answered with a finished operation. For clients that cannot follow an "
-        "operation at a custom endpoint (google-cloud-compute); 0 answers at once.",
-        minimum=0,
-        maximum=120,
-    )
-    poll_min_seconds: float = row(0.05, "Shortest pause between two looks at a backend job.", minimum=0.01, maximum=60)
-    poll_max_seconds: float = row(
-        2.0,
-        "Longest pause between two looks at a backend job; the pause grows with its age.",
-        minimum=0.01,
-        maximum=600,
-    )
-    poll_few_jobs: int = row(
-        4,
-        "Up to so many pending jobs of a tenant are asked about one by one; more are found by one list of what is "
-        "pending.",
-        minimum=0,
-        maximum=1000,
-    )
-    job_seconds: float = row(
-        6 * 3600.0, "How long a backend job may be pending before its operation fails.", minimum=1, maximum=30 * 86400
-    )
-    unavailable_seconds: float = row(
-        1800.0, "How long a backend that does not answer is tried before an operation fails.", minimum=1, maximum=86400
-    )
-    lease_seconds: float = row(
-        20.0,
-        "How long after its last sign of life a server loses its operations to another.",
-        minimum=1,
-        maximum=3600,
-    )
-    keep_days: float = row(14.0, "How long finished operations are kept, in days.", minimum=0.01, maximum=3650)
-
-
-@dataclass(frozen=True, repr=False)
-class DriverSection(Section):
-    name: str = row("cloudstack", "Entry point of the namespace `gceshim.drivers` that reaches the backend.")
-    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """`[driver.<name>]` tables as read; each driver checks its own."""
-
-    @property
-    def own(self) -> Mapping[str, Any]:
-        """The table of the chosen driver."""
-        return self.tables.get(self.name, {})
-
-    def _shown(self) -> Iterator[tuple[str, Any]]:
-        yield "name", self.name
-        yield "tables", {name: sorted(table) for name, table in self.tables.items()}
-
-
-@dataclass(frozen=True, repr=False)
-class LogSection(Section):
-    level: str = row("info", "Least severity that is logged.", choices=("debug", "info", "warning", "error"))
-    format: str = row("text", "`text` for people, `json` for one object a line.", choices=("text", "json"))
-
-
 @dataclass(frozen=True)
 class Settings:
     """All settings of one server. Built once, handed on as an argument; prints without secrets."""
 
     server: ServerSection = field(default_factory=ServerSection)
+    limits: LimitsSection = field(default_factory=LimitsSection)
     store: StoreSection = field(default_factory=StoreSection)
     auth: AuthSection = field(default_factory=AuthSection)
     oauth: OauthSection = field(default_factory=OauthSection)

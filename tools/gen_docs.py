@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 SECTIONS = {
     "server": "Where the server listens and how it is reached.",
+    "limits": "What callers and their connections may ask for, of each process that serves.",
     "store": "What the server keeps itself. Machines, disks and all else are kept by the backend.",
     "auth": "Tokens, and credentials at rest.",
     "oauth": "Signing in with a browser, and what programs may do for who has allowed them.",

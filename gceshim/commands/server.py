@@ -9,122 +9,70 @@ import logging
 import signal
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Sequence
 
 import tornado.netutil
 import tornado.web
-from tornado.httpserver import HTTPServer
-from tornado.httputil import (
-    HTTPConnection,
-    HTTPHeaders,
-    HTTPMessageDelegate,
-    HTTPServerConnectionDelegate,
-    RequestStartLine,
-    ResponseStartLine,
-)
 
+from gceshim.commands.connections import ConnectionLimits, serving
 from gceshim.commands.errors import CommandError
-from gceshim.settings import ServerSection, SettingsError
+from gceshim.settings import LimitsSection, ServerSection, SettingsError
 
 LOG = logging.getLogger("gceshim.server")
-
-_IDLE_SECONDS: Final = 75.0
 
 
 class Listening:
     """A bound server. `url` is how a client on this machine reaches it."""
 
-    def __init__(self, application: tornado.web.Application, settings: ServerSection) -> None:
+    def __init__(
+        self,
+        application: tornado.web.Application,
+        settings: ServerSection,
+        limits: LimitsSection | None = None,
+        *,
+        sockets: Sequence[socket.socket] = (),
+    ) -> None:
         """
         Bind and begin to serve.
 
+        :param sockets: bound ones, shared with other processes perhaps; none: bind as the settings say.
         :raises CommandError: the address is taken or not ours.
         :raises SettingsError: the certificate cannot be used.
         """
         self._settings = settings
         tls = tls_context(settings)
-        sockets = _bind(settings)
-        self._requests = _Requests(application)
-        self._server = _Server(
-            self._requests,
-            ssl_options=tls,
-            idle_connection_timeout=_IDLE_SECONDS,
-            max_body_size=settings.max_body_bytes,
+        bound = list(sockets) or bind(settings.address, settings.port)
+        limits = limits or LimitsSection()
+        self._server, self.requests = serving(
+            application,
+            ConnectionLimits(
+                connections=limits.connections,
+                first_request_seconds=limits.header_seconds,
+                idle_seconds=limits.idle_seconds,
+                header_bytes=limits.header_bytes,
+                body_seconds=limits.body_seconds,
+                body_bytes=settings.max_body_bytes,
+            ),
+            tls,
         )
-        self._server.add_sockets(sockets)
-        self.port: int = sockets[0].getsockname()[1]
-        self.url = f"{'https' if tls else 'http'}://{_host(settings.address)}:{self.port}"
+        self._server.add_sockets(bound)
+        self.port: int = bound[0].getsockname()[1]
+        self.url = local_url(settings, self.port)
 
     async def close(self) -> None:
-        """Accept nothing new, let running requests finish for `shutdown_seconds`, then close all connections."""
+        """
+        Accept nothing new, and let running requests finish for `shutdown_seconds`; then close all connections.
+
+        Each connection is closed as soon as it is idle.
+        """
+        self._server.conn_params.no_keep_alive = True
         self._server.stop()
+        self.requests.close_idle()
         try:
-            await asyncio.wait_for(self._requests.idle.wait(), self._settings.shutdown_seconds)
+            await asyncio.wait_for(self.requests.none_running.wait(), self._settings.shutdown_seconds)
         except TimeoutError:
             LOG.warning("stopping with requests unanswered")
         await self._server.close_all_connections()
-
-
-class _Server(HTTPServer):
-    """Tornado's, which tells `_Requests` of connections that begin, and not of those that end."""
-
-    def on_close(self, server_conn: object) -> None:
-        super().on_close(server_conn)
-        if isinstance(self.request_callback, _Requests):
-            self.request_callback.on_close(server_conn)
-
-
-class _Requests(HTTPServerConnectionDelegate):
-    """Knows the connections on which a request is being answered."""
-
-    def __init__(self, application: tornado.web.Application) -> None:
-        self._application = application
-        self._running: set[object] = set()
-        self.idle = asyncio.Event()
-        self.idle.set()
-
-    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
-        """Tornado calls this when a connection is ready for a request: its last one is answered by then."""
-        self._ended(server_conn)
-        inner = self._application.start_request(server_conn, request_conn)
-        return _Marked(inner, lambda: self._came(server_conn))
-
-    def on_close(self, server_conn: object) -> None:
-        self._ended(server_conn)
-        self._application.on_close(server_conn)
-
-    def _came(self, server_conn: object) -> None:
-        self._running.add(server_conn)
-        self.idle.clear()
-
-    def _ended(self, server_conn: object) -> None:
-        self._running.discard(server_conn)
-        if not self._running:
-            self.idle.set()
-
-
-class _Marked(HTTPMessageDelegate):
-    """Hands everything on, and tells when a request has come."""
-
-    def __init__(self, inner: HTTPMessageDelegate, came: Callable[[], None]) -> None:
-        self._inner = inner
-        self._came = came
-
-    def headers_received(
-        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
-    ) -> Awaitable[None] | None:
-        self._came()
-        return self._inner.headers_received(start_line, headers)
-
-    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        return self._inner.data_received(chunk)
-
-    def finish(self) -> None:
-        self._inner.finish()
-
-    def on_connection_close(self) -> None:
-        self._inner.on_connection_close()
 
 
 def tls_context(settings: ServerSection) -> ssl.SSLContext | None:
@@ -136,6 +84,7 @@ def tls_context(settings: ServerSection) -> ssl.SSLContext | None:
     if not settings.tls_certificate:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(settings.tls_certificate, settings.tls_key)
     except (OSError, ssl.SSLError) as exc:
@@ -143,18 +92,28 @@ def tls_context(settings: ServerSection) -> ssl.SSLContext | None:
     return context
 
 
-def _bind(settings: ServerSection) -> list[socket.socket]:
+def bind(address: str, port: int, key: str = "server.address") -> list[socket.socket]:
+    """
+    Sockets that listen there; port 0 takes a free one.
+
+    :param key: the setting that the address is from. :raises CommandError: it is taken or not ours.
+    """
     try:
-        return tornado.netutil.bind_sockets(settings.port, settings.address)
+        return tornado.netutil.bind_sockets(port, address)
     except socket.gaierror as exc:
-        raise CommandError(f"server.address: {settings.address}: {exc.strerror}") from exc
+        raise CommandError(f"{key}: {address}: {exc.strerror}") from exc
     except OSError as exc:
-        where = f"{_host(settings.address)}:{settings.port}"
+        where = f"{_host(address)}:{port}"
         if exc.errno == errno.EADDRINUSE:
             raise CommandError(f"{where} is taken by another program; --port 0 picks a free port") from exc
         if exc.errno in {errno.EACCES, errno.EPERM}:
             raise CommandError(f"{where}: not allowed for this user; choose a --port of 1024 or more") from exc
         raise CommandError(f"{where}: cannot listen: {exc.strerror}") from exc
+
+
+def local_url(settings: ServerSection, port: int) -> str:
+    """How a client on this machine reaches a server that listens there."""
+    return f"{'https' if settings.tls_certificate else 'http'}://{_host(settings.address)}:{port}"
 
 
 def _host(address: str) -> str:

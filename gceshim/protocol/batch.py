@@ -11,11 +11,18 @@ import re
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http.client import responses
 from typing import Final
 
-from gceshim.protocol.errors import ApiError, BadRequest, MethodNotAllowed, RequestTooLarge, UnsupportedMediaType
+from gceshim.protocol.errors import (
+    AnswerTooLarge,
+    ApiError,
+    BadRequest,
+    MethodNotAllowed,
+    RequestTooLarge,
+    UnsupportedMediaType,
+)
 from gceshim.protocol.service import Service, error_reply
 from gceshim.protocol.wire import WireReply, WireRequest, compressed
 
@@ -41,18 +48,19 @@ async def handle_batch(service: Service, request: WireRequest) -> WireReply:
     """
     started = time.monotonic()
     request = service.identified(request)
+    tasks: list[asyncio.Task[bytes]] = []
     try:
         parts = _parts(service, request)
     except ApiError as exc:
         reply, detail = error_reply(exc), exc.detail
     else:
-        slots = asyncio.Semaphore(service.options.batch_concurrency)
+        room = _Room(asyncio.Semaphore(service.options.batch_concurrency))
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(_answer(service, request, index, part, slots)) for index, part in enumerate(parts)
+                group.create_task(_answer(service, request, index, part, room)) for index, part in enumerate(parts)
             ]
         reply, detail = _envelope([task.result() for task in tasks]), ""
-    service.record(request, "batch", reply.status, time.monotonic() - started, detail)
+    service.record(request, "batch", reply.status, time.monotonic() - started, detail, parts=len(tasks))
     accept_encoding = request.headers.get("accept-encoding", "")
     return compressed(reply, accept_encoding, service.options.gzip_min_bytes).with_headers(
         {"X-Request-Id": request.request_id, "Cache-Control": "private, no-store"}
@@ -101,7 +109,15 @@ def _split(body: bytes, boundary: bytes) -> Iterator[bytes]:
         yield body[start:]
 
 
-async def _answer(service: Service, outer: WireRequest, index: int, part: bytes, slots: asyncio.Semaphore) -> bytes:
+@dataclass(slots=True)
+class _Room:
+    """What the parts of one batch share: how many may run, and how much there is to answer by now."""
+
+    slots: asyncio.Semaphore
+    answer_bytes: int = 0
+
+
+async def _answer(service: Service, outer: WireRequest, index: int, part: bytes, room: _Room) -> bytes:
     content_id = ""
     try:
         headers, content = _headers(part.lstrip(b"\r\n"))
@@ -112,8 +128,12 @@ async def _answer(service: Service, outer: WireRequest, index: int, part: bytes,
         inner = _inner_request(outer, index, content)
     except ApiError as exc:
         return _part(content_id, error_reply(exc))
-    async with slots:
-        return _part(content_id, await service.handle(inner))
+    async with room.slots:
+        if room.answer_bytes > service.options.batch_answer_bytes:
+            return _part(content_id, error_reply(AnswerTooLarge("The batch has too much to answer; send fewer parts.")))
+        made = _part(content_id, await service.handle(inner))
+    room.answer_bytes += len(made)
+    return made
 
 
 def _inner_request(outer: WireRequest, index: int, content: bytes) -> WireRequest:

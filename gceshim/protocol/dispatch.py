@@ -44,6 +44,8 @@ def _discovery(service: Service, request: WireRequest, plain: str) -> WireReply:
     request = service.identified(request)
     detail = ""
     try:
+        service.limiter.check_address(service.address(request))
+        service.limiter.count_stranger(service.address(request))
         if request.method != "GET":
             raise MethodNotAllowed("A discovery document is read by GET.", headers={"Allow": "GET"})
         root_url = service.base_url(request) + "/"

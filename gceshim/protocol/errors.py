@@ -5,8 +5,8 @@ Errors in GCE's form.
     +-- 400 Invalid, Required, ParseError, BadRequest, InvalidParameter, ReferenceNotFound, ResourceInUse,
     |       ResourceNotReady, UnsupportedRequest
     +-- 401 LoginRequired, InvalidCredentials
-    +-- 403 Forbidden, InsufficientScopes, QuotaExceeded
-    +-- 404 NotFound            405 MethodNotAllowed     409 AlreadyExists, OperationInProgress
+    +-- 403 Forbidden, InsufficientScopes, QuotaExceeded, AnswerTooLarge
+    +-- 404 NotFound            405 MethodNotAllowed     408 RequestTimeout       409 AlreadyExists, OperationInProgress
     +-- 412 ConditionNotMet     413 RequestTooLarge      415 UnsupportedMediaType
     +-- 429 RateLimitExceeded   431 HeadersTooLarge
     +-- 500 InternalError       501 NotImplementedMethod 503 BackendError, ResourcePoolExhausted
@@ -30,6 +30,7 @@ CANONICAL: Final[Mapping[int, str]] = {
     403: "PERMISSION_DENIED",
     404: "NOT_FOUND",
     405: "UNIMPLEMENTED",
+    408: "DEADLINE_EXCEEDED",
     409: "ALREADY_EXISTS",
     412: "FAILED_PRECONDITION",
     413: "INVALID_ARGUMENT",
@@ -224,6 +225,12 @@ class MethodNotAllowed(ApiError):
     status, reason, code = 405, "httpMethodNotAllowed", "METHOD_NOT_ALLOWED"
 
 
+class RequestTimeout(ApiError):
+    """The request did not come to its end in time."""
+
+    status, reason, code = 408, "requestTimeout", "TIMEOUT"
+
+
 class AlreadyExists(ApiError):
     """The name is taken."""
 
@@ -246,6 +253,12 @@ class RequestTooLarge(ApiError):
     """The body is larger than this server reads."""
 
     status, reason, code = 413, "uploadTooLarge", "REQUEST_TOO_LARGE"
+
+
+class AnswerTooLarge(ApiError):
+    """All parts of a batch together have more to answer than this server holds."""
+
+    status, reason, code = 403, "responseTooLarge", "RESPONSE_TOO_LARGE"
 
 
 class UnsupportedMediaType(ApiError):

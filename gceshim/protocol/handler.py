@@ -13,7 +13,16 @@ from tornado import httputil, routing, web
 from tornado.http1connection import HTTP1Connection
 
 from gceshim.protocol.dispatch import dispatch, is_batch, is_ours
-from gceshim.protocol.errors import ApiError, BadRequest, InternalError, MethodNotAllowed, RequestTooLarge
+from gceshim.protocol.errors import (
+    ApiError,
+    BadRequest,
+    HeadersTooLarge,
+    InternalError,
+    MethodNotAllowed,
+    RequestTimeout,
+    RequestTooLarge,
+)
+from gceshim.protocol.outbox import Outbox
 from gceshim.protocol.service import Service, error_reply
 from gceshim.protocol.wire import WireReply, WireRequest
 
@@ -22,7 +31,8 @@ LOG = logging.getLogger("gceshim.protocol")
 # A body that is too large is read to its end and dropped, as a client that is still sending might not see the answer.
 # From this size on it is refused at once, and the connection closed.
 _DRAINED_BYTES: Final = 64 * 1024 * 1024
-_BODY_TIMEOUT_SECONDS: Final = 60
+_LAST_WORD_SECONDS: Final = 5
+_PER_HEADER_BYTES: Final = 4
 
 
 def handlers(service: Service, prefix: str = "", *, fallback: bool = False) -> list[routing.Rule]:
@@ -58,7 +68,8 @@ class ApiRouter(routing.Router):
     """
 
     def __init__(self, service: Service, prefix: str = "") -> None:
-        self._arguments = {"service": service, "prefix": prefix}
+        outbox = Outbox(service.options.unread_bytes, service.options.answer_seconds)
+        self._arguments = {"service": service, "prefix": prefix, "outbox": outbox}
         self._application = web.Application(log_function=_no_access_log)
 
     def find_handler(self, request: httputil.HTTPServerRequest, **kwargs: Any) -> httputil.HTTPMessageDelegate | None:
@@ -70,10 +81,12 @@ class ApiRouter(routing.Router):
 class ApiHandler(web.RequestHandler):
     """Any request to the API."""
 
-    def initialize(self, service: Service, prefix: str) -> None:
+    def initialize(self, service: Service, prefix: str, outbox: Outbox) -> None:
         """Called by Tornado with what the router holds."""
         self._service = service
         self._prefix = prefix
+        self._outbox = outbox
+        self._late: asyncio.TimerHandle | None = None
         self._chunks: list[bytes] = []
         self._received_bytes = 0
         self._answering: asyncio.Future[WireReply] | None = None
@@ -91,14 +104,22 @@ class ApiHandler(web.RequestHandler):
         return None
 
     def prepare(self) -> None:
-        """Before the body is read: bounds its size and the time it may take."""
+        """Before the body is read: bounds the headers, its size and the time it may take."""
+        options = self._service.options
         connection = self.request.connection
         if isinstance(connection, HTTP1Connection):
-            connection.set_body_timeout(_BODY_TIMEOUT_SECONDS)
+            connection.set_body_timeout(options.body_seconds + _LAST_WORD_SECONDS)
             connection.set_max_body_size(_DRAINED_BYTES)
+        if self._head_bytes() > options.max_header_bytes:
+            limit_bytes = options.max_header_bytes
+            self._refuse(HeadersTooLarge(f"The request line and headers are longer than {limit_bytes} bytes."))
+            return
         length = self.request.headers.get("Content-Length", "")
         if length.isdecimal() and (len(length) > 15 or int(length) > _DRAINED_BYTES):
             self._refuse(RequestTooLarge(f"The request body is larger than {self._limit_bytes} bytes."))
+        elif length not in ("", "0") or "Transfer-Encoding" in self.request.headers:
+            late = RequestTimeout(f"The body of the request did not come within {options.body_seconds:g} seconds.")
+            self._late = asyncio.get_running_loop().call_later(options.body_seconds, self._refuse, late)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """Keeps what is within the limit."""
@@ -112,11 +133,14 @@ class ApiHandler(web.RequestHandler):
     def on_connection_close(self) -> None:
         """A client that goes away is not worked for any more; an operation that it began goes on."""
         super().on_connection_close()
+        self._in_time()
+        self._outbox.discard(self)
         self._left = True
         if self._answering is not None:
             self._answering.cancel()
 
     async def _answer(self) -> None:
+        self._in_time()
         connection = self.request.connection
         if isinstance(connection, HTTP1Connection) and connection.stream.closed():
             return  # Tornado tells only of those who leave from here on
@@ -157,7 +181,20 @@ class ApiHandler(web.RequestHandler):
         self.set_status(reply.status)
         for name, value in reply.headers.items():
             self.set_header(name, value)
-        self.finish(reply.body or None)
+        connection = self.request.connection
+        sent = self.finish(reply.body or None)
+        if not sent.done() and isinstance(connection, HTTP1Connection):
+            self._outbox.add(self, len(reply.body), connection.stream.close)
+            sent.add_done_callback(lambda _: self._outbox.discard(self))
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _head_bytes(self) -> int:
+        headers = self.request.headers.get_all()
+        return len(self.request.uri or "") + sum(len(name) + len(value) + _PER_HEADER_BYTES for name, value in headers)
 
     def _wire_request(self) -> WireRequest:
         request = self.request

@@ -15,13 +15,13 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from gceshim.pace import Pace
 from gceshim.protocol import fields, params
 from gceshim.protocol.apis import Api, Apis
-from gceshim.protocol.call import Authenticator, Call
+from gceshim.protocol.call import Authenticator, Call, Caller
 from gceshim.protocol.discovery import Document, Method
 from gceshim.protocol.errors import (
     ApiError,
@@ -31,20 +31,27 @@ from gceshim.protocol.errors import (
     InternalError,
     InvalidCredentials,
     NotImplementedMethod,
+    RateLimitExceeded,
     RequestTooLarge,
     UnsupportedMediaType,
     shown,
 )
+from gceshim.protocol.limits import Limiter, Limits
 from gceshim.protocol.links import Links
-from gceshim.protocol.paging import PageTokens
+from gceshim.protocol.page_tokens import PageTokens
 from gceshim.protocol.router import Route, split_path
 from gceshim.protocol.wire import WireReply, WireRequest, compressed, json_reply
+from gceshim.trace import Trace, current, tracing
 
 LOG = logging.getLogger("gceshim.protocol")
 
 Implementation = Callable[[Call], Awaitable[dict[str, Any] | None]]
 
+#: What is recorded for a client that went away before it was answered; never sent. Source: nginx's 499.
+LEFT: Final = 499
+
 _LONGEST_WAIT_SECONDS: Final = 120.0
+_LONGEST_ADDRESS: Final = 64
 _OVERRIDES: Final = frozenset({"GET", "PUT", "PATCH", "DELETE", "POST"})
 _FORM: Final = "application/x-www-form-urlencoded"
 _BEARER: Final = re.compile(r"bearer +([!-~]+) *", re.IGNORECASE)
@@ -55,11 +62,18 @@ _WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?=$|[,
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One request, for metrics. `method_id` is "" for what reached no method."""
+    """
+    One request, for metrics.
+
+    :param method_id: "" for what reached no method; "batch" and "discovery" for what is none.
+    :param status: as answered; `LEFT` where the client went away first.
+    :param parts: of a batch, each of which is observed too.
+    """
 
     method_id: str
     status: int
     seconds: float
+    parts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +82,18 @@ class ServiceOptions:
     What an operator may set.
 
     :param public_url: scheme, host and prefix that all links begin with; "" takes them from each request.
-    :param trust_proxy: believe X-Forwarded-Proto and X-Forwarded-Host. For a server that only a proxy can reach.
+    :param trust_proxy: believe X-Forwarded-Proto, -Host and -For, and X-Request-Id. For a server that only a proxy can
+        reach.
+    :param limits: what one caller may ask at a time.
+    :param max_header_bytes: longer request lines and headers together are a 431.
+    :param body_seconds: longest time for a request's body to come in.
+    :param answer_seconds: how long a client may take to read an answer, of 1 MiB half a minute more.
+    :param unread_bytes: answers that are not read yet, all together; at the limit the oldest connections are closed.
     :param max_body_bytes: a larger request body is a 413.
     :param gzip_min_bytes: smaller answers are not compressed.
     :param request_timeout_seconds: a call that takes longer is a 504; longer than the longest wait, 120 s.
     :param batch_max_bytes: a larger batch request is a 413.
+    :param batch_answer_bytes: once a batch has so much to answer, its further parts are refused.
     :param batch_concurrency: parts of one batch that run at once; as some wait up to 120 s, better many than few.
     :param page_token_keys: shared by all processes behind one URL; the first signs, all may have. Empty: random.
     :param observe: called after each request.
@@ -80,10 +101,16 @@ class ServiceOptions:
 
     public_url: str = ""
     trust_proxy: bool = False
+    limits: Limits = field(default_factory=Limits)
+    max_header_bytes: int = 64 * 1024
+    body_seconds: float = 60.0
+    answer_seconds: float = 60.0
+    unread_bytes: int = 256 * 1024 * 1024
     max_body_bytes: int = 1024 * 1024
     gzip_min_bytes: int = 1024
     request_timeout_seconds: float = 180.0
     batch_max_bytes: int = 8 * 1024 * 1024
+    batch_answer_bytes: int = 64 * 1024 * 1024
     batch_concurrency: int = 100
     page_token_keys: Sequence[bytes] = ()
     observe: Callable[[Observation], None] | None = None
@@ -115,6 +142,8 @@ class Service:
         self._authenticator = authenticator
         self._tokens = PageTokens(self.options.page_token_keys)
         self._pace = Pace()
+        self.limiter = Limiter(self.options.limits)
+        self.in_flight = 0
 
     @property
     def implemented(self) -> frozenset[str]:
@@ -125,14 +154,24 @@ class Service:
         """
         Answer a request for anything that is a method's. Never raises: every mistake, ours too, is an answer.
 
-        The answer carries `X-Request-Id`: the one sent, when it is a plain word, else a new one.
+        The answer carries `X-Request-Id`: the one that a trusted proxy sent, when it is a plain word, else a new one.
         """
-        started = time.monotonic()
         request = self.identified(request)
+        self.in_flight += 1
+        try:
+            with tracing(Trace(request.request_id)) as trace:
+                return await self._handle(request, trace)
+        finally:
+            self.in_flight -= 1
+
+    async def _handle(self, request: WireRequest, trace: Trace) -> WireReply:
+        started = time.monotonic()
         api: Api | None = None
         route: Route | None = None
         pretty: bool | None = None
+        address = self.address(request)
         try:
+            self.limiter.check_address(address)
             request = _overridden(request)
             segments = split_path(request.path)
             api = self.apis.at(segments)
@@ -140,7 +179,10 @@ class Service:
             query = params.parse_query(request.query)
             pretty = _pretty(query)
             async with asyncio.timeout(self.options.request_timeout_seconds):
-                reply = await self._answer(request, api, route, query)
+                reply = await self._answer(request, api, route, query, trace)
+        except asyncio.CancelledError:
+            self.record(request, route.method.id if route else "", LEFT, time.monotonic() - started)
+            raise
         except ApiError as exc:
             reply = error_reply(exc, pretty, api)
             detail = exc.detail
@@ -153,6 +195,8 @@ class Service:
             detail = type(exc).__name__
         else:
             detail = ""
+        if not trace.subject and reply.status != RateLimitExceeded.status:
+            self.limiter.count_stranger(address)
         self.record(request, route.method.id if route else "", reply.status, time.monotonic() - started, detail)
         reply = compressed(reply, request.headers.get("accept-encoding", ""), self.options.gzip_min_bytes)
         return reply.with_headers(_COMMON_HEADERS | {"X-Request-Id": request.request_id})
@@ -161,31 +205,46 @@ class Service:
         """The request with a request id."""
         if request.request_id:
             return request
-        given = request.headers.get("x-request-id", "")
+        given = request.headers.get("x-request-id", "") if self.options.trust_proxy else ""
         return replace(request, request_id=given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
 
-    def record(self, request: WireRequest, name: str, status: int, seconds: float, detail: str = "") -> None:
+    def address(self, request: WireRequest) -> str:
+        """Where the request comes from; behind a trusted proxy, what that says."""
+        forwarded = request.headers.get("x-forwarded-for", "") if self.options.trust_proxy else ""
+        return forwarded.rpartition(",")[2].strip()[:_LONGEST_ADDRESS] or request.remote
+
+    def record(
+        self, request: WireRequest, name: str, status: int, seconds: float, detail: str = "", *, parts: int = 0
+    ) -> None:
         """One line in the log, which holds no query, no header and no body, and one observation."""
+        trace = current() or Trace(request.request_id)
         milliseconds = round(seconds * 1000, 1)
+        backend_milliseconds = round(trace.backend_seconds * 1000, 1)
         LOG.log(
             logging.WARNING if status >= 500 and status != 501 else logging.INFO,
-            "request %s %s %s %d %.1f ms%s",
+            "request %s %s %s %d %.1f ms, %s, backend %d calls %.1f ms%s",
             request.request_id,
             request.method[:10] if request.method.isalpha() else "?",
             name or "-",
             status,
             milliseconds,
+            repr(trace.subject) if trace.subject else "nobody known",
+            trace.backend_calls,
+            backend_milliseconds,
             f" ({shown(detail)!r})" if detail else "",
             extra={
                 "request_id": request.request_id,
                 "method_id": name,
                 "status": status,
                 "milliseconds": milliseconds,
+                "subject": trace.subject,
+                "backend_calls": trace.backend_calls,
+                "backend_milliseconds": backend_milliseconds,
                 "detail": detail,
             },
         )
         if self.options.observe is not None:
-            self.options.observe(Observation(name, status, seconds))
+            self.options.observe(Observation(name, status, seconds, parts))
 
     def internal_error(self, request: WireRequest, pretty: bool | None = None, api: Api | None = None) -> WireReply:
         """The 500 that tells the caller nothing but where to look."""
@@ -209,11 +268,22 @@ class Service:
             raise BadRequest("The Host header is missing or malformed.", location="Host", location_type="header")
         return f"{scheme}://{host}{request.prefix}"
 
-    async def _answer(self, request: WireRequest, api: Api, route: Route, query: params.Query) -> WireReply:
-        method = route.method
+    async def _answer(
+        self, request: WireRequest, api: Api, route: Route, query: params.Query, trace: Trace
+    ) -> WireReply:
         standard = params.standard(query)
         bearer = _bearer(request) or standard.bearer
         caller = await self._authenticator.authenticate(bearer, request.headers)
+        trace.subject = caller.subject
+        waits = route.method.name == "wait" or _wait_seconds(request) is not None
+        async with self.limiter.admitted(caller.subject, waits=waits):
+            return await self._call(request, api, route, query, caller)
+
+    async def _call(
+        self, request: WireRequest, api: Api, route: Route, query: params.Query, caller: Caller
+    ) -> WireReply:
+        method = route.method
+        standard = params.standard(query)
         if caller.scopes is not None and caller.scopes.isdisjoint(method.scopes):
             raise InsufficientScopes(scopes=method.scopes)
         implementation = self._table.get(method.id)

@@ -128,7 +128,7 @@ def test_an_unexpected_error_is_a_500_that_tells_nothing(caplog):
     """The trace belongs in the log, next to the request id; the caller gets only that id."""
 
     async def main():
-        async with serving() as gce:
+        async with serving(trust_proxy=True) as gce:
             replies = [
                 await gce("GET", "/compute/v1/projects/p1", headers={**BEARER, "X-Request-Id": "abc-1"}),
                 await gce("GET", "/compute/v1/projects/p1", headers={"Authorization": "Bearer broken"}),
@@ -169,15 +169,18 @@ def test_the_log_has_id_method_status_and_time_but_no_secret(caplog):
     ]
 
 
-def test_a_request_id_is_echoed_when_it_is_a_plain_word_only():
-    """What a client sends must not get into headers or the log as it likes."""
+def test_a_request_id_is_taken_from_a_trusted_proxy_when_it_is_a_plain_word():
+    """What a client sends must not get into headers or the log as it likes, nor pass for another's request."""
 
     async def main():
-        async with serving() as gce:
-            path = f"{ZONE}/instances/vm1"
+        path = f"{ZONE}/instances/vm1"
+        async with serving(trust_proxy=True) as gce:
             for given, echoed in (("ab-1.c_2", True), ("a b", False), ("x" * 65, False), ('"<script>', False)):
                 reply = await gce("GET", path, headers={**BEARER, "X-Request-Id": given})
                 assert (reply.headers["x-request-id"] == given) is echoed
+        async with serving() as gce:
+            reply = await gce("GET", path, headers={**BEARER, "X-Request-Id": "ab-1"})
+            assert reply.headers["x-request-id"] != "ab-1"
 
     run(main())
 

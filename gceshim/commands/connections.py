@@ -1,0 +1,231 @@
+"""
+The connections of a server: how many, how long one may do nothing, and which are in the middle of a request.
+
+What Tornado refuses by itself (no HTTP, a bad length, a bad chunk) is answered in the API's form too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import tornado.web
+from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
+from tornado.httpserver import HTTPServer
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from tornado.iostream import IOStream, SSLIOStream
+
+from gceshim.protocol.errors import ApiError, BackendError, BadRequest
+from gceshim.protocol.service import error_reply
+
+_TORNADOS_REFUSAL: Final = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+# Of headers up to so many times the limit Tornado reads all, so that they are answered; over that it hangs up.
+_HEADERS_ANSWERED: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """
+    What connections may do.
+
+    :param connections: open at a time. At the limit the one that is idle for longest is closed for a new one; when
+        none is idle, the new one is answered 503.
+    :param first_request_seconds: from the beginning of a connection to the end of the headers of its first request.
+    :param idle_seconds: the same for each request after the first, from the end of the one before.
+    :param header_bytes: the server's own limit on headers, which is checked with the request.
+    :param body_seconds: for a request's body to come in, where the handler of the request says nothing else.
+    :param body_bytes: the longest body, in the same cases.
+    """
+
+    connections: int = 4_000
+    first_request_seconds: float = 20.0
+    idle_seconds: float = 75.0
+    header_bytes: int = 64 * 1024
+    body_seconds: float = 60.0
+    body_bytes: int = 1024 * 1024
+
+
+class Server(HTTPServer):
+    """Tornado's, with bounds. Made by `serving`."""
+
+    def handle_stream(self, stream: IOStream, address: Any) -> None:
+        """Tornado calls this for each new connection."""
+        requests = self.request_callback
+        if isinstance(requests, Requests) and not requests.make_room():
+            _turn_away(stream)
+            return
+        super().handle_stream(stream, address)
+
+    def on_close(self, server_conn: object) -> None:
+        """Tornado tells whoever wants to know of connections that begin, and not of those that end."""
+        super().on_close(server_conn)
+        if isinstance(self.request_callback, Requests):
+            self.request_callback.on_close(server_conn)
+
+
+def serving(
+    application: tornado.web.Application, limits: ConnectionLimits, tls: ssl.SSLContext | None
+) -> tuple[Server, Requests]:
+    """A server for the application, bound to nothing yet, and what knows its connections."""
+    requests = Requests(application, limits)
+    server = Server(
+        requests,
+        ssl_options=tls,
+        idle_connection_timeout=limits.idle_seconds,
+        body_timeout=limits.body_seconds,
+        max_body_size=limits.body_bytes,
+        max_header_size=limits.header_bytes * _HEADERS_ANSWERED,
+    )
+    return server, requests
+
+
+class Requests(HTTPServerConnectionDelegate):
+    """Knows the connections on which a request is being answered, and those on which none is."""
+
+    def __init__(self, application: tornado.web.Application, limits: ConnectionLimits) -> None:
+        self._application = application
+        self._limits = limits
+        self._running: set[object] = set()
+        self._idle: dict[object, None] = {}  # since longest first
+        self._first: dict[object, asyncio.TimerHandle] = {}
+        self._known: set[object] = set()
+        self.none_running = asyncio.Event()
+        self.none_running.set()
+
+    @property
+    def open(self) -> dict[str, float]:
+        """How many connections there are, by state."""
+        return {"running": len(self._running), "idle": len(self._idle)}
+
+    def make_room(self) -> bool:
+        """Whether there is room for a new connection, after an idle one was closed if need be."""
+        if len(self._known) < self._limits.connections:
+            return True
+        for connection in self._idle:
+            self._close(connection)
+            return True
+        return False
+
+    def close_idle(self) -> None:
+        """Close the connections on which nothing is going on."""
+        for connection in list(self._idle):
+            self._close(connection)
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        """Tornado calls this when a connection is ready for a request: its last one is answered by then."""
+        self._ended(server_conn)
+        self._idle[server_conn] = None
+        if server_conn not in self._known:
+            self._known.add(server_conn)
+            loop = asyncio.get_running_loop()
+            self._first[server_conn] = loop.call_later(
+                self._limits.first_request_seconds, self._close_if_idle, server_conn
+            )
+        if isinstance(request_conn, HTTP1Connection):
+            request_conn.stream = cast(IOStream, _Stream(request_conn.stream))
+        inner = self._application.start_request(server_conn, request_conn)
+        return _Marked(inner, lambda: self._came(server_conn))
+
+    def on_close(self, server_conn: object) -> None:
+        """The connection is no more."""
+        self._ended(server_conn)
+        self._idle.pop(server_conn, None)
+        self._known.discard(server_conn)
+        self._forget_first(server_conn)
+        self._application.on_close(server_conn)
+
+    def _came(self, server_conn: object) -> None:
+        self._forget_first(server_conn)
+        self._idle.pop(server_conn, None)
+        self._running.add(server_conn)
+        self.none_running.clear()
+
+    def _ended(self, server_conn: object) -> None:
+        self._running.discard(server_conn)
+        if not self._running:
+            self.none_running.set()
+
+    def _close_if_idle(self, server_conn: object) -> None:
+        if server_conn in self._idle:
+            self._close(server_conn)
+
+    def _close(self, server_conn: object) -> None:
+        self._idle.pop(server_conn, None)
+        self._known.discard(server_conn)
+        if isinstance(server_conn, HTTP1ServerConnection):
+            server_conn.stream.close()
+
+    def _forget_first(self, server_conn: object) -> None:
+        timer = self._first.pop(server_conn, None)
+        if timer is not None:
+            timer.cancel()
+
+
+class _Marked(HTTPMessageDelegate):
+    """Hands everything on, and tells when a request has come."""
+
+    def __init__(self, inner: HTTPMessageDelegate, came: Callable[[], None]) -> None:
+        self._inner = inner
+        self._came = came
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        self._came()
+        return self._inner.headers_received(start_line, headers)
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        return self._inner.data_received(chunk)
+
+    def finish(self) -> None:
+        self._inner.finish()
+
+    def on_connection_close(self) -> None:
+        self._inner.on_connection_close()
+
+
+class _Stream:
+    """A connection's stream that says more than Tornado does where that refuses a request."""
+
+    def __init__(self, stream: IOStream) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
+        """As the stream's."""
+        if data == _TORNADOS_REFUSAL:
+            data = _last_word("400 Bad Request", BadRequest("The HTTP request is malformed."))
+        return self._stream.write(data)
+
+
+def _turn_away(stream: IOStream) -> None:
+    if isinstance(stream, SSLIOStream):
+        stream.close()  # the handshake would be one more thing to wait for
+        return
+    error = BackendError("The server has too many connections; try again.")
+
+    def told(done: asyncio.Future[None]) -> None:
+        done.exception()  # the client may be gone: nobody else looks
+        stream.close()
+
+    stream.write(_last_word("503 Service Unavailable", error)).add_done_callback(told)
+
+
+def _last_word(status: str, error: ApiError) -> bytes:
+    """A whole answer, after which the connection is closed."""
+    reply = error_reply(error)
+    headers = {**reply.headers, "Server": "gceshim", "Content-Length": str(len(reply.body)), "Connection": "close"}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status}\r\n{head}\r\n".encode("latin-1") + reply.body
