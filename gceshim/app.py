@@ -16,6 +16,7 @@ from typing import Final
 import tornado.web
 from tornado import routing
 
+from gceshim import __version__
 from gceshim.auth import keyring
 from gceshim.auth.authenticator import BearerAuthenticator
 from gceshim.auth.consent.attempts import Attempts
@@ -40,6 +41,7 @@ from gceshim.drivers.base import Driver
 from gceshim.drivers.errors import Unauthenticated
 from gceshim.model import Credentials, Tenant
 from gceshim.operations.engine import Engine
+from gceshim.operations.sealed import SealedOperations
 from gceshim.operations.settings import OperationsSettings
 from gceshim.protocol.call import Authenticator
 from gceshim.protocol.discovery import RESOURCE_MANAGER
@@ -53,6 +55,7 @@ from gceshim.settings import OperationsSection, Settings, SettingsError
 from gceshim.sign_in_backend import DriverBackend
 from gceshim.stores.base import Store
 from gceshim.stores.mongodb import MongoStore
+from gceshim.stores.servers import Presence
 from gceshim.stores.sqlite import SqliteStore
 
 ISSUER: Final = "gceshim"
@@ -78,6 +81,7 @@ class Shim:
         self.settings = settings
         keys = key_ring(settings).keys
         self.store = make_store(settings)
+        self.store.operations = SealedOperations(self.store.operations, keys)
         self.driver = driver or _driver(settings)
         self.vault = CredentialVault(self.store, keys)
         self.tokens = Tokens(self.store.tokens, keys, ISSUER)
@@ -86,6 +90,7 @@ class Shim:
             self.tokens, self.vault, self.assertions, public_url=settings.server.public_url
         )
         self.engine = Engine(self.store, self.driver.jobs, self._tenant, explain, operations(settings.operations))
+        self.presence = Presence(self.store.documents, self.engine.holder, __version__, [key.id for key in keys])
         services = Services(
             driver=self.driver,
             engine=self.engine,
@@ -153,11 +158,17 @@ class Shim:
         :raises StoreError: the store cannot be used.
         """
         await self.store.open()
-        await self.engine.start()
+        try:
+            await self.presence.start()
+            await self.engine.start()
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Let operations that are under way finish for a while, hand over the rest, and give everything back."""
         await self.engine.close(self.settings.server.shutdown_seconds)
+        await self.presence.close()
         await self.driver.close()
         await self.store.close()
 

@@ -1,22 +1,14 @@
-"""
-Backend key pairs at rest: encrypted by AES-256-GCM, each bound to the subject it is stored under.
-
-A record moved to another subject, or changed by a bit, does not decrypt. The key's id is stored with each record,
-so that old keys can stay readable while new ones come into use.
-"""
+"""Backend key pairs at rest: encrypted, each bound to the subject it is stored under."""
 
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
+from gceshim.auth.cipher import Cipher
 from gceshim.auth.errors import CredentialsExist, CredentialsNotFound, WrongKey
 from gceshim.auth.masterkey import MasterKey
 from gceshim.model import Account, Credentials
@@ -24,8 +16,9 @@ from gceshim.stores.base import CredentialRecord, Store
 from gceshim.stores.errors import Conflict, Duplicate
 
 PURPOSE: Final = "gceshim credentials at rest, AES-256-GCM, 1"
-NONCE_BYTES: Final = 12
 MAX_SUBJECT_LENGTH: Final = 200
+PAGE_SIZE: Final = 100
+RESEAL_TRIES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +44,7 @@ class CredentialVault:
     def __init__(self, store: Store, keys: Sequence[MasterKey], *, now: Callable[[], datetime] = utc_now) -> None:
         self._store = store
         self._now = now
-        self._sealing_id = keys[0].id
-        self._ciphers = {key.id: AESGCM(key.derive(PURPOSE)) for key in keys}
+        self._cipher = Cipher(keys, PURPOSE)
 
     async def add(
         self, subject: str, account: Account, credentials: Credentials, *, overwrite: bool = False
@@ -69,7 +61,7 @@ class CredentialVault:
         record = CredentialRecord(
             subject=subject,
             created=self._now(),
-            key_id=self._sealing_id,
+            key_id=self._cipher.key_id,
             sealed=self._seal(subject, credentials),
             body={"account": asdict(account)},
         )
@@ -103,24 +95,54 @@ class CredentialVault:
 
     async def remove(self, subject: str) -> int:
         """Forget a key pair and revoke its tokens; returns how many those were. :raises CredentialsNotFound:"""
-        if not await self._store.credentials.delete(subject):
+        found = await self._store.credentials.delete(subject)
+        # Also when there is no key pair: an earlier removal may have got no further.
+        revoked = await self._store.tokens.delete_subject(subject)
+        if not found:
             raise CredentialsNotFound(f"There are no credentials under the name {subject}.")
-        return await self._store.tokens.delete_subject(subject)
+        return revoked
+
+    async def reseal(self, report: Callable[[int], None]) -> Sequence[str]:
+        """
+        Encrypt anew, under the current key, what is encrypted under another one. May be broken off and called again.
+
+        :param report: told now and then how many records have been looked at.
+        :returns: the subjects whose records do not decrypt; they stay as they are.
+        """
+        unreadable: list[str] = []
+        after, count = "", 0
+        while page := await self._store.credentials.list(after=after, limit=PAGE_SIZE):
+            for record in page:
+                if not await self._resealed(record):
+                    unreadable.append(record.subject)
+            after, count = page[-1].subject, count + len(page)
+            report(count)
+        return unreadable
+
+    async def _resealed(self, record: CredentialRecord | None) -> bool:
+        """False if it does not decrypt. One that is changed again and again meanwhile is left to the next run."""
+        for _ in range(RESEAL_TRIES):
+            if record is None or record.key_id == self._cipher.key_id:
+                return True
+            try:
+                sealed = self._seal(record.subject, self._unseal(record))
+                await self._store.credentials.update(replace(record, key_id=self._cipher.key_id, sealed=sealed))
+            except WrongKey:
+                return False
+            except Conflict:
+                record = await self._store.credentials.get(record.subject)
+            else:
+                return True
+        return True
 
     def _seal(self, subject: str, credentials: Credentials) -> bytes:
-        nonce = secrets.token_bytes(NONCE_BYTES)
-        plain = json.dumps([credentials.api_key, credentials.secret_key]).encode()
-        return nonce + self._ciphers[self._sealing_id].encrypt(nonce, plain, subject.encode())
+        return self._cipher.seal(subject, json.dumps([credentials.api_key, credentials.secret_key]).encode())
 
     def _unseal(self, record: CredentialRecord) -> Credentials:
-        cipher = self._ciphers.get(record.key_id)
-        if cipher is None:
-            raise WrongKey(f"The credentials {record.subject} were encrypted under another master key.")
-        nonce, sealed = record.sealed[:NONCE_BYTES], record.sealed[NONCE_BYTES:]
         try:
-            plain = cipher.decrypt(nonce, sealed, record.subject.encode())
-        except (InvalidTag, ValueError):
-            raise WrongKey(f"The credentials {record.subject} have been tampered with.") from None
+            plain = self._cipher.unseal(record.subject, record.key_id, record.sealed)
+        except WrongKey as exc:
+            raise WrongKey(f"The credentials {exc.message}") from None
         api_key, secret_key = json.loads(plain)
         return Credentials(api_key, secret_key)
 

@@ -88,6 +88,11 @@ class Engine:
         self._sweeper: asyncio.Task[None] | None = None
         self._closing = False
 
+    @property
+    def holder(self) -> str:
+        """By which name it holds leases."""
+        return self._holder
+
     def register(self, name: str, workflow: Workflow) -> None:
         """
         Make a workflow `async def workflow(steps, *arguments)` known, before `start`.
