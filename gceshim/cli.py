@@ -21,6 +21,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "env": "print the lines that point gcloud at a server of this machine",
     "credentials": "store CloudStack keys and make tokens for them",
     "service-account": "key files for programs, as Google's are",
+    "cert": "a certificate for the server, and the authority that signs it",
     "doctor": "check settings and CloudStack step by step",
     "simulator": "the simulated CloudStack alone",
 }

@@ -17,8 +17,10 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final
 
+from gceshim.commands.certificate_checks import check_certificate
 from gceshim.commands.checks import Check, Checkup, Outcome
 from gceshim.commands.errors import FAILED
 from gceshim.commands.keys import add_keys, read_keys
@@ -63,6 +65,7 @@ async def _check(settings: Settings, args: argparse.Namespace, given: Credential
     driver = load_driver(settings)
     try:
         checkup = Checkup(driver, settings)
+        checkup.checks.extend(check_certificate(settings.server, datetime.now(UTC)))
         await checkup.store()
         if args.credentials and not given:
             async with access(settings) as here:

@@ -6,6 +6,7 @@ SIGTERM end it: nothing new is accepted, running requests finish, operations go 
 
 examples:
   gceshim serve --config /etc/gceshim/gceshim.toml
+  gceshim serve --config gceshim.toml --address 0.0.0.0 --tls-certificate server.pem --tls-key server-key.pem
   GCESHIM_DRIVER_CLOUDSTACK_URL=http://cloud:8080/client/api gceshim serve --port 9000
 """
 
@@ -32,11 +33,21 @@ LOG = logging.getLogger("gceshim.server")
 def configure(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     add_listening(parser)
+    parser.add_argument(
+        "--tls-certificate", metavar="FILE", help="certificate chain, PEM (gceshim cert makes one; default: settings)"
+    )
+    parser.add_argument("--tls-key", metavar="FILE", help="its private key, PEM (default: settings)")
 
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Serve until a signal comes."""
-    settings = load_settings(args, environ, {"server.port": args.port, "server.address": args.address})
+    given = {
+        "server.port": args.port,
+        "server.address": args.address,
+        "server.tls_certificate": args.tls_certificate,
+        "server.tls_key": args.tls_key,
+    }
+    settings = load_settings(args, environ, given)
     logs.set_up(settings.log)
     config = config_path(args, environ)
     asyncio.run(_serve(settings, str(Path(config).absolute()) if config else "", environ))
