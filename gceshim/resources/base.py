@@ -139,21 +139,35 @@ class Collection:
             body["items"] = items
         return body
 
-    async def aggregated(self, call: Call, source: Source[T], shown: Callable[[T], Body], key: str) -> Body:
+    async def aggregated(
+        self,
+        call: Call,
+        source: Source[T],
+        shown: Callable[[T], Body],
+        key: str,
+        unreachable: Mapping[str, str] | None = None,
+    ) -> Body:
         """
         The answer of an `aggregatedList`: the page's items by their zone or region.
 
         Each scope in which there could be some is there, those without with GCE's warning; with `includeAllScopes`
         all scopes are. Source: GCE `includeAllScopes`.
+
+        :param unreachable: zones whose items are not in the source, and why; warned of, and named in `unreachables`.
         """
         items, token = await paging.collect(call.wire, source, shown)
         scopes = {name: _no_results(name) for name in await self._scopes(call)}
+        lost = {f"zones/{zone}": why for zone, why in (unreachable or {}).items()}
+        scopes.update({name: _unreachable(name, why) for name, why in lost.items()})
         for item in items:
             scope = _scope_of(item)
             if key not in scopes.setdefault(scope, {}):
                 scopes[scope] = {key: []}
             scopes[scope][key].append(item)
-        return {**self._envelope(call, token), "items": scopes}
+        body: Body = {**self._envelope(call, token), "items": scopes}
+        if lost:
+            body["unreachables"] = [call.path(*name.split("/")) for name in sorted(lost)]
+        return body
 
     async def begin(
         self,
@@ -364,6 +378,10 @@ def _no_results(scope: str) -> Body:
             "data": [{"key": "scope", "value": scope}],
         }
     }
+
+
+def _unreachable(scope: str, why: str) -> Body:
+    return {"warning": {"code": "UNREACHABLE", "message": why, "data": [{"key": "scope", "value": scope}]}}
 
 
 def _digest(call: Call) -> str:

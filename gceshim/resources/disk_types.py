@@ -5,6 +5,7 @@ from __future__ import annotations
 from gceshim.model import GIB, DiskType
 from gceshim.resources.base import Body, Collection, keyed_pages, method, pages
 from gceshim.resources.call import Call
+from gceshim.resources.narrowing import read_zones
 from gceshim.resources.values import gib, timestamp
 
 
@@ -22,14 +23,10 @@ class DiskTypes(Collection, name="diskTypes", scope="zone", needs=("disks", "loc
 
     @method
     async def aggregated_list(self, call: Call) -> Body:
-        zones = await self.driver.locations.zones(call.tenant)
-        types = [item for zone in zones for item in await self.driver.disks.types(call.tenant, zone.name)]
-        return await self.aggregated(
-            call,
-            keyed_pages(types, lambda item: f"{item.zone}/{item.name}"),
-            lambda item: self._shown(call, item),
-            "diskTypes",
-        )
+        types = self.driver.disks.types
+        parts = await read_zones(self.driver, call, lambda zone: types(call.tenant, zone))
+        source = keyed_pages(parts.items, lambda item: f"{item.zone}/{item.name}")
+        return await self.aggregated(call, source, lambda item: self._shown(call, item), "diskTypes", parts.unreachable)
 
     def _shown(self, call: Call, item: DiskType) -> Body:
         return self.show(call, "DiskType", ("zones", item.zone, "diskTypes", item.name), to_gce(call, item))

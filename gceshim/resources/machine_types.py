@@ -5,6 +5,7 @@ from __future__ import annotations
 from gceshim.model import MachineType
 from gceshim.resources.base import Body, Collection, keyed_pages, method, pages
 from gceshim.resources.call import Call
+from gceshim.resources.narrowing import read_zones
 from gceshim.resources.values import timestamp
 
 
@@ -22,13 +23,11 @@ class MachineTypes(Collection, name="machineTypes", scope="zone", needs=("catalo
 
     @method
     async def aggregated_list(self, call: Call) -> Body:
-        zones = await self.driver.locations.zones(call.tenant)
-        types = [item for zone in zones for item in await self.driver.catalog.machine_types(call.tenant, zone.name)]
+        types = self.driver.catalog.machine_types
+        parts = await read_zones(self.driver, call, lambda zone: types(call.tenant, zone))
+        source = keyed_pages(parts.items, lambda item: f"{item.zone}/{item.name}")
         return await self.aggregated(
-            call,
-            keyed_pages(types, lambda item: f"{item.zone}/{item.name}"),
-            lambda item: self._shown(call, item),
-            "machineTypes",
+            call, source, lambda item: self._shown(call, item), "machineTypes", parts.unreachable
         )
 
     def _shown(self, call: Call, item: MachineType) -> Body:

@@ -1,13 +1,19 @@
-"""What of a list's filter is left to the backend, so that it gives few items rather than all."""
+"""What of a list's filter is left to the backend, so that it gives few items rather than all; lists by zones."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from gceshim.drivers.base import Driver
+from gceshim.drivers.errors import Unavailable
 from gceshim.protocol import paging
+from gceshim.protocol.filter import Filter
 from gceshim.resources.call import Call
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,47 @@ async def narrowed(driver: Driver, call: Call, zone: str | None) -> Narrowing:
     nothing = False
     if zone is None:
         zones = [item.name for item in await driver.locations.zones(call.tenant)]
-        allowed = [name for name in zones if wanted.allows("zone", call.url("zones", name))]
+        allowed = [name for name in zones if _allows(wanted, call, name)]
         zone = allowed[0] if len(allowed) == 1 else None
         nothing = not allowed
     return Narrowing(zone, wanted.equalities().get("name"), wanted.labels(), nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneParts(Generic[T]):
+    """What several zones hold. :param unreachable: those that could not be read, and why."""
+
+    items: Sequence[T]
+    unreachable: Mapping[str, str]
+
+
+async def read_zones(driver: Driver, call: Call, read: Callable[[str], Awaitable[Sequence[T]]]) -> ZoneParts[T]:
+    """
+    What is read zone by zone, for a list of all; zones that the filter rules out are left out.
+
+    A zone that cannot be read is an error of the whole list, unless the caller takes a part. Source: GCE
+    `returnPartialSuccess`.
+
+    :raises Unavailable: as `read`, where that is so. :raises InvalidParameter: the filter is malformed.
+    """
+    wanted = paging.list_filter(call.wire)
+    names = [zone.name for zone in await driver.locations.zones(call.tenant)]
+    allowed = [name for name in names if wanted is None or _allows(wanted, call, name)]
+    unreachable: dict[str, str] = {}
+
+    async def part(zone: str) -> Sequence[T]:
+        try:
+            return await read(zone)
+        except Unavailable as exc:
+            if not call.params.get("returnPartialSuccess"):
+                raise
+            unreachable[zone] = exc.message
+            return ()
+
+    parts = await asyncio.gather(*map(part, allowed))
+    return ZoneParts([item for part in parts for item in part], unreachable)
+
+
+def _allows(wanted: Filter, call: Call, zone: str) -> bool:
+    """Whether what is in the zone can match: most show it by its link, machine types by its bare name."""
+    return wanted.allows("zone", call.url("zones", zone)) or wanted.allows("zone", zone)
