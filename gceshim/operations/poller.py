@@ -2,13 +2,16 @@
 Following backend jobs: one task for each tenant that has any, however many wait.
 
 Each round asks about a few jobs one by one, or, of many, first which are still pending and then about each that is
-not. The cost grows with tenants and with jobs that end, not with jobs that are waited for.
+not. Rounds come soon after a new job and then more and more slowly, and never take more than a part of the time: the
+cost grows with tenants and with jobs that end, not with jobs that are waited for, and falls when the backend is slow.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
+from contextvars import Context
 from dataclasses import dataclass, field
 
 from gceshim.drivers.base import Jobs
@@ -20,6 +23,8 @@ from gceshim.operations.settings import OperationsSettings
 LOG = logging.getLogger(__name__)
 
 AGE_TO_INTERVAL = 0.25
+REST_TO_SWEEP = 2.0
+"""A sweep is followed by a rest of so many times its own length."""
 FAILURES_MAX_EXPONENT = 10
 
 
@@ -42,6 +47,8 @@ class _Followed:
     watches: dict[str, _Watch] = field(default_factory=dict)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     failures: int = 0
+    sweep_seconds: float = 0.0
+    """How long the last sweep took."""
     task: asyncio.Task[None] | None = None
 
 
@@ -53,6 +60,13 @@ class Poller:
         self._settings = settings
         self._followed: dict[tuple[str, str], _Followed] = {}
         self._turns = asyncio.Semaphore(settings.poll_concurrency)
+        self.rounds: Counter[str] = Counter()
+        """How often jobs were asked about: "sweep" (all of a tenant's at once) and "ask" (one)."""
+
+    @property
+    def tenants(self) -> int:
+        """How many tenants have jobs that are waited for."""
+        return len(self._followed)
 
     async def wait(self, tenant: Tenant, job_id: str) -> Job | None:
         """
@@ -72,7 +86,11 @@ class Poller:
             watch = followed.watches[job_id] = _Watch(job_id, loop.time(), loop.create_future())
             followed.news.set()
         if followed.task is None:
-            followed.task = loop.create_task(self._follow(key, followed), name=f"poller {tenant.owner}")
+            # In a context of its own: it asks on behalf of all, not of the request that happened to be the first.
+            followed.task = loop.create_task(
+                self._follow(key, followed), name=f"poller {tenant.owner}", context=Context()
+            )
+        LOG.debug("job %s of %s is waited for", job_id, tenant.owner)
         watch.waiters += 1
         try:
             return await asyncio.shield(watch.end)
@@ -119,7 +137,7 @@ class Poller:
         youngest = min(now - watch.since for watch in followed.watches.values())
         interval = max(settings.poll_min_seconds, youngest * AGE_TO_INTERVAL)
         if len(followed.watches) > settings.poll_few_jobs:
-            interval = max(interval, settings.poll_sweep_seconds)
+            interval = max(interval, settings.poll_sweep_seconds, REST_TO_SWEEP * followed.sweep_seconds)
         if followed.failures:
             backoff: float = settings.poll_min_seconds * 2 ** min(followed.failures, FAILURES_MAX_EXPONENT)
             interval = max(interval, backoff)
@@ -129,6 +147,7 @@ class Poller:
         # One that has ended stays among them until those who wait for it have woken.
         ask = tuple(watch for watch in followed.watches.values() if not watch.end.done())
         if len(ask) > self._settings.poll_few_jobs:
+            started = asyncio.get_running_loop().time()
             try:
                 pending = await self._pending(followed.tenant)
             except Unavailable as exc:
@@ -136,6 +155,8 @@ class Poller:
                 for watch in ask:
                     self._silent(watch, exc)
                 return
+            finally:
+                followed.sweep_seconds = asyncio.get_running_loop().time() - started
             for watch in ask:
                 if watch.job_id in pending:
                     self._still_pending(watch)
@@ -145,6 +166,7 @@ class Poller:
 
     async def _pending(self, tenant: Tenant) -> frozenset[str]:
         """The jobs that need no asking; none where the backend cannot tell. :raises Unavailable:"""
+        self.rounds["sweep"] += 1
         try:
             return await self._jobs.pending(tenant) or frozenset()
         except Unavailable:
@@ -158,6 +180,7 @@ class Poller:
     async def _ask(self, tenant: Tenant, watch: _Watch) -> bool:
         """Ask about one job; False if there was no answer."""
         async with self._turns:
+            self.rounds["ask"] += 1
             try:
                 job = await self._jobs.get(tenant, watch.job_id)
             except NotFound:
@@ -176,6 +199,7 @@ class Poller:
                 if job.state is JobState.PENDING:
                     self._still_pending(watch)
                 else:
+                    LOG.debug("job %s of %s: %s", watch.job_id, tenant.owner, job.state.name)
                     _end(watch, job)
         return True
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass
 
 from gceshim.operations.record import Operation, from_record
@@ -18,6 +19,9 @@ from gceshim.stores.base import OperationStore
 from gceshim.stores.errors import StoreError
 
 LOG = logging.getLogger(__name__)
+
+REST_TO_LOOK = 4.0
+"""A look into the store is followed by a rest of so many times its own length."""
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +49,9 @@ class Waiters:
         if wait is None:
             wait = self._waits[name] = _Wait(asyncio.get_running_loop().create_future())
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._watch(), name="operations waited for")
+            self._task = asyncio.get_running_loop().create_task(
+                self._watch(), name="operations waited for", context=Context()
+            )
         wait.waiters += 1
         try:
             async with asyncio.timeout(seconds):
@@ -63,24 +69,37 @@ class Waiters:
         if wait is not None and not wait.end.done():
             wait.end.set_result(operation)
 
-    async def close(self) -> None:
-        """Wake all and stop."""
+    @property
+    def count(self) -> int:
+        """How many operations are waited for."""
+        return len(self._waits)
+
+    def stop(self) -> None:
+        """Wake all; from now on nobody waits."""
         self._closed = True
         for name in list(self._waits):
             self.wake(name, None)
+
+    async def close(self) -> None:
+        """Wake all and stop."""
+        self.stop()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        took_seconds = 0.0
         while self._waits:
-            await asyncio.sleep(self._settings.reread_seconds)
+            await asyncio.sleep(max(self._settings.reread_seconds, REST_TO_LOOK * took_seconds))
+            started = loop.time()
             try:
                 await self._look()
             except StoreError as exc:
                 LOG.warning("operations waited for cannot be looked up: %s", exc)
             except Exception:  # the edge of a background task
                 LOG.exception("operations waited for cannot be looked up")
+            took_seconds = loop.time() - started
         self._task = None
 
     async def _look(self) -> None:
