@@ -22,6 +22,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "credentials": "store CloudStack keys and make tokens for them",
     "service-account": "key files for programs, as Google's are",
     "cert": "a certificate for the server, and the authority that signs it",
+    "store": "look at the store, migrate it, change the master key",
     "doctor": "check settings and CloudStack step by step",
     "simulator": "the simulated CloudStack alone",
 }

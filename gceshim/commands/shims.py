@@ -20,6 +20,7 @@ from gceshim.drivers.base import Driver
 from gceshim.drivers.errors import DriverError, Unauthenticated
 from gceshim.model import Account, Credentials
 from gceshim.settings import Settings, SettingsError
+from gceshim.stores.base import Store
 from gceshim.stores.errors import StoreError
 
 _YOUNG_OBJECTS: Final = 50_000
@@ -113,6 +114,24 @@ async def access(settings: Settings) -> AsyncIterator[Access]:
         try:
             vault = CredentialVault(store, keys)
             yield Access(vault, Tokens(store.tokens, keys, ISSUER), ServiceAccounts(store, vault))
+        finally:
+            await store.close()
+
+
+@contextlib.asynccontextmanager
+async def unopened_store(settings: Settings, *, make_folder: bool = True) -> AsyncIterator[Store]:
+    """
+    The store, for the block to open or not; closed at its end.
+
+    :param make_folder: make the folder that it is to be in.
+    :raises CommandError: what the block raises as StoreError or AuthError.
+    """
+    if make_folder:
+        _make_folder(settings)
+    store = make_store(settings)
+    with _in_words(settings):
+        try:
+            yield store
         finally:
             await store.close()
 
