@@ -39,7 +39,9 @@ from gceshim.auth.tokens import Tokens
 from gceshim.drivers import loader
 from gceshim.drivers.base import Driver
 from gceshim.drivers.errors import Unauthenticated
+from gceshim.instruments import Instruments
 from gceshim.model import Credentials, Tenant
+from gceshim.observe.handlers import Rule, health_rules, metrics_rules
 from gceshim.operations.engine import Engine
 from gceshim.operations.sealed import SealedOperations
 from gceshim.operations.settings import OperationsSettings
@@ -47,11 +49,12 @@ from gceshim.protocol.call import Authenticator
 from gceshim.protocol.discovery import RESOURCE_MANAGER
 from gceshim.protocol.handler import handlers as api_handlers
 from gceshim.protocol.kinds import Kinds
+from gceshim.protocol.limits import Limits
 from gceshim.protocol.service import Service, ServiceOptions
 from gceshim.resources.base import Services, document
 from gceshim.resources.errors import explain
 from gceshim.resources.table import method_table
-from gceshim.settings import OperationsSection, Settings, SettingsError
+from gceshim.settings import LimitsSection, OperationsSection, Settings, SettingsError
 from gceshim.sign_in_backend import DriverBackend
 from gceshim.stores.base import Store
 from gceshim.stores.mongodb import MongoStore
@@ -83,6 +86,7 @@ class Shim:
         self.store = make_store(settings)
         self.store.operations = SealedOperations(self.store.operations, keys)
         self.driver = driver or _driver(settings)
+        self.instruments = Instruments(__version__, self.store)
         self.vault = CredentialVault(self.store, keys)
         self.tokens = Tokens(self.store.tokens, keys, ISSUER)
         self.assertions = Assertions(ServiceAccounts(self.store, self.vault))
@@ -123,6 +127,12 @@ class Shim:
             max_body_bytes=settings.server.max_body_bytes,
             request_timeout_seconds=settings.server.request_timeout_seconds,
             page_token_keys=[key.derive(PAGE_TOKENS) for key in keys],
+            limits=limits(settings.limits),
+            max_header_bytes=settings.limits.header_bytes,
+            body_seconds=settings.limits.body_seconds,
+            answer_seconds=settings.limits.answer_seconds,
+            unread_bytes=settings.limits.unread_bytes,
+            observe=self.instruments.request,
         )
         self.service = Service(
             document(),
@@ -131,6 +141,7 @@ class Shim:
             options,
             neighbours=[document(RESOURCE_MANAGER)],
         )
+        self.instruments.watch(self.driver, self.engine, self.service, self.tokens)
 
         id_tokens = IdTokens(keys)
         self.provider = Provider(
@@ -161,26 +172,48 @@ class Shim:
         try:
             await self.presence.start()
             await self.engine.start()
+            self.instruments.lag.start()
         except BaseException:
             await self.close()
             raise
 
     async def close(self) -> None:
         """Let operations that are under way finish for a while, hand over the rest, and give everything back."""
+        self.drain()
+        self.instruments.lag.stop()
         await self.engine.close(self.settings.server.shutdown_seconds)
         await self.presence.close()
         await self.driver.close()
         await self.store.close()
+
+    def drain(self) -> None:
+        """Say by `/readyz` that no more requests should come. All are answered as before."""
+        self.instruments.health.draining = True
+
+    def stop_waiting(self) -> None:
+        """Answer those who wait for operations, which may be for two minutes yet: the server is about to stop."""
+        self.engine.stop_waiting()
+
+    def health_handlers(self, prefix: str = "") -> list[Rule]:
+        """`/healthz` and `/readyz` under `prefix`, for another Tornado application; fit for anyone to see."""
+        return health_rules(self.instruments.health, prefix)
+
+    def metrics_handlers(self, prefix: str = "") -> list[Rule]:
+        """`/metrics` under `prefix`, for another Tornado application; not fit for anyone to see."""
+        return metrics_rules(self.instruments.metrics, prefix)
 
     def handlers(self, prefix: str = "") -> list[routing.Rule]:
         """The rules for another Tornado application, all under `prefix`; its other paths stay its own."""
         return [*self._login_handlers(prefix), *api_handlers(self.service, prefix)]
 
     def application(self, prefix: str = "") -> tornado.web.Application:
-        """An application with nothing else in it: what is unknown is a 404 in GCE's form."""
-        return tornado.web.Application(
-            [*self._login_handlers(prefix), *api_handlers(self.service, prefix, fallback=True)]
-        )
+        """An application with nothing else in it but `/healthz` and `/readyz`: the rest is a 404 in GCE's form."""
+        rules = [*self._login_handlers(prefix), *api_handlers(self.service, prefix, fallback=True)]
+        return tornado.web.Application([*self.health_handlers(), *rules], log_function=_no_access_log)
+
+    def inspection(self) -> tornado.web.Application:
+        """An application for operators: `/metrics`, `/healthz` and `/readyz`."""
+        return tornado.web.Application([*self.health_handlers(), *self.metrics_handlers()], log_function=_no_access_log)
 
     async def __aenter__(self) -> Shim:
         await self.open()
@@ -261,6 +294,19 @@ def key_ring(settings: Settings) -> KeyRing:
         raise SettingsError(f"auth.master_key_file: {settings.auth.master_key_file}: {exc.strerror}") from exc
 
 
+def limits(section: LimitsSection) -> Limits:
+    """What one caller may ask at a time."""
+    return Limits(
+        requests_per_second=section.requests_per_second,
+        burst=section.burst,
+        concurrent_requests=section.concurrent_requests,
+        concurrent_waits=section.concurrent_waits,
+        patience_seconds=section.patience_seconds,
+        strangers_per_second=section.strangers_per_second,
+        strangers_burst=section.strangers_burst,
+    )
+
+
 def operations(section: OperationsSection) -> OperationsSettings:
     """The engine's settings; what the operator does not set follows from what they do."""
     return dataclasses.replace(
@@ -275,6 +321,10 @@ def operations(section: OperationsSection) -> OperationsSettings:
         sweep_seconds=section.lease_seconds / 4,
         keep_seconds=section.keep_days * SECONDS_OF_A_DAY,
     )
+
+
+def _no_access_log(_handler: tornado.web.RequestHandler) -> None:
+    """What is worth a line has it; probes are not."""
 
 
 def _driver(settings: Settings) -> Driver:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -50,6 +51,8 @@ class Tokens:
         self._issuer = issuer
         self._now = now
         self._signing_id = keys[0].id
+        self.issued: Counter[str] = Counter()
+        """How many were issued since the start, by kind."""
         # Keys of one type for one algorithm: a token's header chooses among these and nothing else.
         self._keys = {key.id: jwk.construct(key.derive(PURPOSE), ALGORITHM) for key in keys}
 
@@ -88,6 +91,7 @@ class Tokens:
         stored = {**(body or {}), "jti": claims["jti"], "kid": self._signing_id}
         record = TokenRecord(digest(token), subject, kind, issued, expires, stored, family, self._signing_id)
         await self._store.insert(record)
+        self.issued[kind] += 1
         return token
 
     async def check(self, token: str, *, kind: str = ACCESS) -> TokenRecord:

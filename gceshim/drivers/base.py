@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from gceshim.drivers.disks import Attachments, Disks
 from gceshim.drivers.firewalls import Firewalls
 from gceshim.drivers.instances import InstanceSettings
+from gceshim.drivers.observing import BackendLoad, Watcher
 from gceshim.drivers.steps import Json, Steps, Submitted
 from gceshim.model import (
     Account,
@@ -417,6 +418,19 @@ class Driver(abc.ABC):
     @abc.abstractmethod
     async def close(self) -> None:
         """Give back threads and connections. The driver is not used after."""
+
+    def watch(self, seen: Watcher) -> None:
+        """
+        Tell `seen` of each call to the backend from now on, on the event loop, once it has ended.
+
+        To be implemented by a driver whose calls are to be seen in the metrics; this does nothing.
+        """
+        return
+
+    @property
+    def load(self) -> BackendLoad:
+        """What is under way to the backend; nothing, where a driver does not tell."""
+        return BackendLoad()
 
     def capabilities(self) -> frozenset[str]:
         """The names of the capabilities that this driver has."""

@@ -35,7 +35,8 @@ class Health:
 
     def __init__(self, ping: Callable[[], Awaitable[None]]) -> None:
         self._ping = ping
-        self._backend = "unknown"
+        self.backend = "unknown"
+        """"ok" or "unreachable", as the last call was; "unknown" before the first."""
         self._store = "unknown"
         self._asked = float("-inf")
         self._asking = asyncio.Lock()
@@ -45,9 +46,9 @@ class Health:
     def backend_call(self, outcome: str) -> None:
         """Learn from a call to the backend how it is."""
         if outcome in _SILENCE:
-            self._backend = "unreachable"
+            self.backend = "unreachable"
         elif outcome not in ("cancelled", "Overloaded"):
-            self._backend = "ok"
+            self.backend = "ok"
 
     async def readiness(self) -> Readiness:
         """As it is now. However often that is asked, the store is at most twice a second, and waited for 2 seconds."""
@@ -57,7 +58,7 @@ class Health:
                 self._asked = time.monotonic()
         ready = self._store == "ok" and not self.draining
         status = "draining" if self.draining else "ready" if ready else "not ready"
-        return Readiness(ready, status, self._store, self._backend)
+        return Readiness(ready, status, self._store, self.backend)
 
     async def _pinged(self) -> str:
         try:

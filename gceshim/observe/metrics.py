@@ -49,7 +49,6 @@ class Metrics:
         self._store_seconds = Histogram(
             "gceshim_store_seconds", "Time of calls to the store.", ["call"], buckets=_STORE_SECONDS, registry=registry
         )
-        self._tokens = Counter("gceshim_tokens_issued", "Tokens issued.", ["kind"], registry=registry)
         self._lag_seconds = Histogram(
             "gceshim_event_loop_lag_seconds",
             "By how much the event loop comes too late.",
@@ -74,10 +73,6 @@ class Metrics:
     def store_call(self, call: str, seconds: float) -> None:
         """A call to the store has ended; `call` is like "operations.insert"."""
         self._store_seconds.labels(call).observe(seconds)
-
-    def token(self, kind: str) -> None:
-        """A token was issued."""
-        self._tokens.labels(kind).inc()
 
     def lag(self, seconds: float) -> None:
         """The event loop came so much too late."""

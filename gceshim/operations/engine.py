@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from typing import Any, Final
 from gceshim.drivers.base import Jobs
 from gceshim.drivers.errors import DriverError, NotFound, Unavailable
 from gceshim.model import Tenant
+from gceshim.operations.chronicle import Chronicle
 from gceshim.operations.errors import OperationNotFound, OperationRunning, RequestIdReused, ShuttingDown
 from gceshim.operations.journal import Journal
 from gceshim.operations.ledger import Handover, LeaseLost, Ledger, Stopped
@@ -87,6 +89,7 @@ class Engine:
         self._heartbeat: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._closing = False
+        self.chronicle = Chronicle()
 
     @property
     def holder(self) -> str:
@@ -132,6 +135,20 @@ class Engine:
         await _cancel(self._heartbeat)
         await self._waiters.close()
         await self._poller.close()
+
+    def stop_waiting(self) -> None:
+        """Answer all who wait for operations as these are now, and let nobody wait any more: the server is to close."""
+        self._waiters.stop()
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Of this process, now: operations that it "runs", those that are "waited" for, "tenants" with pending jobs."""
+        return {"runs": len(self._running), "waited": self._waiters.count, "tenants": self._poller.tenants}
+
+    @property
+    def rounds(self) -> dict[str, int]:
+        """How often jobs were asked about: "sweep" (all of a tenant's at once) and "ask" (one)."""
+        return dict(self._poller.rounds)
 
     async def begin(
         self,
@@ -276,7 +293,6 @@ class Engine:
                     continue  # the heartbeat is late; nobody has taken it over yet
                 taken = await self._store.operations.claim(record.name, self._holder, now=now, until=now + self._lease)
                 if taken is not None and not self._closing:
-                    LOG.info("operation %s: taken over", record.name)
                     self._start(from_record(taken), None)
                     claimed += 1
             count += claimed
@@ -311,20 +327,26 @@ class Engine:
         running.task = asyncio.get_running_loop().create_task(self._run(running, tenant), name=operation.name)
 
     async def _run(self, running: _Running, tenant: Tenant | None) -> None:
+        with self.chronicle.running(running.ledger.operation, taken_over=tenant is None):
+            await self._run_told(running, tenant)
+
+    async def _run_told(self, running: _Running, tenant: Tenant | None) -> None:
         """Run one operation to its end, or to where this process must let go of it."""
         ledger = running.ledger
         name = ledger.operation.name
+        started = time.monotonic()
         ended: Operation | None = None
         try:
             ended = await self._carry_out(ledger, tenant)
+            self.chronicle.ended(ended, started)
         except (Stopped, asyncio.CancelledError) as exc:
             if running.abandoned or (ledger.stopped is None and not isinstance(exc, Stopped)):
                 raise
-            LOG.info("operation %s: let go: %s", name, ledger.stopped or exc)
+            self.chronicle.let_go(name, ledger.stopped or exc)
             if not isinstance(ledger.stopped, LeaseLost):
                 await self._release(ledger)
         except StoreError as exc:
-            LOG.warning("operation %s: left until its lease lapses: %s", name, exc)
+            self.chronicle.left(name, exc)
         finally:
             del self._running[name]
             if ended is not None:

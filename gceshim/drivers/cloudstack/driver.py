@@ -35,6 +35,7 @@ from gceshim.drivers.cloudstack.projects import Projects
 from gceshim.drivers.cloudstack.settings import Settings, parse
 from gceshim.drivers.cloudstack.transport import Transport
 from gceshim.drivers.cloudstack.volumes import Volumes
+from gceshim.drivers.observing import BackendLoad, Watcher
 
 
 class CloudStackDriver(base.Driver):
@@ -128,6 +129,15 @@ class CloudStackDriver(base.Driver):
     def create(cls, settings: Mapping[str, Any]) -> CloudStackDriver:
         """Build it from the table `[driver.cloudstack]`."""
         return cls(parse(settings))
+
+    def watch(self, seen: Watcher) -> None:
+        """Every call to CloudStack, tries that are repeated one by one."""
+        self.backend.transport.watch(seen)
+
+    @property
+    def load(self) -> BackendLoad:
+        """Calls that run, and that wait for their turn."""
+        return self.backend.transport.load
 
     async def close(self) -> None:
         """Give back threads and connections."""
