@@ -19,6 +19,7 @@ from gceshim.model import Credentials
 from gceshim.testing.world import World
 from tests.auth.consent.visitor import DEMO, Visitor
 from tests.auth.service_accounts.signing import header_of, signed
+from tests.stores.running import until
 
 GCLOUD = "32555940559.apps.googleusercontent.com"
 ADC = "764086051850-6qr4p6gpi6hn506pt8ejuq83di341hur.apps.googleusercontent.com"
@@ -130,6 +131,17 @@ class Program:
         reply = await AsyncHTTPClient().fetch(request, raise_error=False)
         assert reply.code in (200, 401), reply.body
         return reply.code == 200
+
+    async def may_call_soon(self, access_token: str) -> bool:
+        """The same, when what the server remembers of the token for a moment is forgotten."""
+        try:
+            await until(lambda: self._refused(access_token), seconds=1.0)
+        except TimeoutError:
+            return True
+        return False
+
+    async def _refused(self, access_token: str) -> bool:
+        return not await self.may_call(access_token)
 
 
 @dataclass(frozen=True)
