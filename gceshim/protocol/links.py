@@ -18,6 +18,17 @@ _API_PREFIX: Final = re.compile(r"^(?:https?:)?//[^/]+/(?:.*?/)?compute/[^/]+/|^
 _SCHEME: Final = re.compile(r"^(?:https?:)?//", re.IGNORECASE)
 _SEGMENT: Final = re.compile(r"[^\x00-\x20\x7f/?#]{1,1024}")
 _SCOPES: Final = {"zones": "zone", "regions": "region"}
+_SCOPE_KINDS: Final = {
+    "diskTypes": "zone",
+    "disks": "zone",
+    "firewalls": "global",
+    "images": "global",
+    "instances": "zone",
+    "machineTypes": "zone",
+    "networks": "global",
+    "subnetworks": "region",
+}
+"""Where the resources of a collection are. (Regional disks and the like are of a kind that there is not here.)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +84,8 @@ class Reference:
 
         :param collection: the GCE collection that the field refers to, `networks` for instance.
         :param field: how an error calls the place, `resource.network` for instance.
-        :raises Invalid: the text has none of these forms, or names something of another collection.
+        :raises Invalid: the text has none of these forms, or names something of another collection, or a global thing
+            where they are zonal.
         """
         reference = cls._read(text, collection)
         if reference is None:
@@ -92,9 +104,9 @@ class Reference:
             scope_kind, scope, parts = _SCOPES[parts[0]], parts[1], parts[2:]
         elif parts[0] == "global" and len(parts) > 1:
             scope_kind, parts = "global", parts[1:]
-        family = False
+        family = view = False
         if collection == "images" and parts[0] == "imageFamilyViews" and len(parts) == 2:
-            family, parts = True, ["images", parts[1]]
+            family, view, parts = True, True, ["images", parts[1]]
         elif collection == "images" and parts[:2] == ["images", "family"] and len(parts) == 3:
             family, parts = True, ["images", parts[2]]
         elif collection == "images" and parts[0] == "family" and len(parts) == 2:
@@ -102,6 +114,8 @@ class Reference:
         if len(parts) == 1 and scope_kind is None and project is None:
             parts = [collection, parts[0]]
         if len(parts) != 2 or parts[0] != collection:
+            return None
+        if not view and scope_kind not in (None, _SCOPE_KINDS.get(collection, scope_kind)):
             return None
         return cls(collection, parts[1], project, scope_kind, scope, family)
 

@@ -40,7 +40,6 @@ F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 Workflow = Callable[..., Awaitable[Any]]
 
 SCOPE_PATH: Final = {"zone": "zones", "region": "regions"}
-OWN_ACCOUNT: Final = "default"
 _METHOD: Final = "gce_method"
 _WORKFLOW: Final = "gce_workflow"
 _NOBODY: Final = Tenant(subject="", credentials=Credentials("", ""), project="", owner="")

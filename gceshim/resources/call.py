@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from gceshim.model import Tenant
+from gceshim.model import Tenant, stable_id
 from gceshim.protocol.call import Call as WireCall
-from gceshim.protocol.errors import Invalid, invalid_value
+from gceshim.protocol.errors import Invalid, Required, invalid_value
 from gceshim.protocol.links import Reference
+
+OWN_ACCOUNT: Final = "default"
+"""The project that every caller has: their own account."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`zone` and `region` are the names of the location in the path, however the caller wrote it; "" without one."""
+    """
+    `zone` and `region` are the names of the location in the path, however the caller wrote it; "" without one.
+    `inside`: where in the body sent `body` is, `instanceProperties.` for instance; "": it is all of it.
+    """
 
     wire: WireCall
     tenant: Tenant
     zone: str = ""
     region: str = ""
+    inside: str = ""
 
     @property
     def name(self) -> str:
@@ -51,13 +58,26 @@ class Call:
         """The same without host: `projects/p/zones/z`."""
         return self.wire.links.path(*segments)
 
+    def field(self, path: str) -> str:
+        """How errors call a field of the body: `resource.machineType`."""
+        return f"resource.{self.inside}{path}"
+
+    def missing(self, path: str) -> Required:
+        """The error for a field of the body that has to be there."""
+        return Required(f"Required field '{self.field(path)}' not specified")
+
+    def is_own(self, project: str) -> bool:
+        """Whether it is the call's project, by the name in the path, its backend id or its number."""
+        own = {self.wire.project, self.tenant.project, self.tenant.owner, str(stable_id(self.tenant.owner))}
+        return project in own or (self.tenant.project_id is None and project == OWN_ACCOUNT)
+
     def reference(self, collection: str, text: str, field: str) -> Reference:
         """
         What a field of the body, `resource.machineType` for instance, refers to.
 
         :raises Invalid: the text is no reference to a resource of the collection.
         """
-        return Reference.parse(text, collection, field=f"resource.{field}")
+        return Reference.parse(text, collection, field=self.field(field))
 
     def own(self, collection: str, text: str, field: str) -> Reference:
         """
@@ -66,9 +86,9 @@ class Call:
         :raises Invalid: as `reference`, or it is of another project: taking the own one of that name would be wrong.
         """
         found = self.reference(collection, text, field)
-        if found.project and not found.project.isdecimal() and found.project != self.wire.project:
+        if found.project and not self.is_own(found.project):
             why = f"It is in project '{found.project}', not in project '{self.wire.project}'."
-            raise Invalid(invalid_value(f"resource.{field}", text, why))
+            raise Invalid(invalid_value(self.field(field), text, why))
         return found
 
     def zonal_name(self, collection: str, text: str, field: str) -> str:
@@ -80,5 +100,5 @@ class Call:
         found = self.own(collection, text, field)
         if found.scope and found.scope not in (self.zone, self.wire.zone):
             why = f"It is in zone '{found.scope}', not in zone '{self.zone}'."
-            raise Invalid(invalid_value(f"resource.{field}", text, why))
+            raise Invalid(invalid_value(self.field(field), text, why))
         return found.name

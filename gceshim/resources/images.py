@@ -8,8 +8,8 @@ from typing import Final
 from gceshim.model import Image, ImageState
 from gceshim.protocol.call import Call as WireCall
 from gceshim.protocol.sources import Numbered
-from gceshim.resources.base import OWN_ACCOUNT, Body, Collection, method
-from gceshim.resources.call import Call
+from gceshim.resources.base import Body, Collection, method
+from gceshim.resources.call import OWN_ACCOUNT, Call
 from gceshim.resources.values import fingerprint, gib, int64, timestamp
 
 STATUS: Final[Mapping[ImageState, str]] = {

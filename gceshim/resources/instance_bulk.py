@@ -168,11 +168,12 @@ def refuse_shared_disks(disks: Sequence[Mapping[str, Any]]) -> None:
 def one_of(call: Call, name: str) -> Call:
     """The call that instances.insert would be for one of the machines."""
     own = call.body.get("perInstanceProperties", {}).get(name, {})
+    checks.hostname(own.get("hostname", ""), call.field(f"perInstanceProperties.{name}.hostname"))
     properties = call.body.get(_INSIDE, {})
     body = {**properties, "name": name, **({"hostname": own["hostname"]} if "hostname" in own else {})}
     if "disks" in properties:
         body["disks"] = [_disk_of(name, index, disk) for index, disk in enumerate(properties["disks"])]
-    return replace(call, wire=replace(call.wire, body=body))
+    return replace(call, wire=replace(call.wire, body=body), inside=f"{_INSIDE}.")
 
 
 def _disk_of(machine: str, index: int, disk: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from gceshim.protocol.errors import ConditionNotMet, Invalid, Required, invalid_
 from gceshim.resources import checks
 from gceshim.resources.base import Body, Collection, method, workflow
 from gceshim.resources.call import Call
-from gceshim.resources.instance_spec import OVERRIDDEN, machine_type
+from gceshim.resources.instance_spec import machine_type
 from gceshim.resources.on_instance import begin_on, named
 from gceshim.resources.project_metadata import read_metadata
 from gceshim.resources.values import fingerprint, metadata_body, same_fingerprint
@@ -20,7 +20,6 @@ from gceshim.resources.values import fingerprint, metadata_body, same_fingerprin
 class InstanceSettings(
     Collection, name="instances", scope="zone", needs=("instances", "instance_settings", "locations")
 ):
-    overridden = {"preemptible": OVERRIDDEN["scheduling.preemptible"]}
     fields = {"machine_type": "machineType", "metadata": "items", "name": "name"}
 
     @method

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gceshim.model import InstanceSpec, InterfaceSpec
-from gceshim.protocol.errors import Invalid, Required, invalid_value
+from gceshim.protocol.errors import Invalid, invalid_value
 from gceshim.resources import checks
 from gceshim.resources.call import Call
 from gceshim.resources.instance_disks import boot_disk, data_disk, disk_type, size_bytes, source_image
@@ -20,7 +20,11 @@ KEPT: Final = (
     "serviceAccounts",
     "shieldedInstanceConfig",
 )
-"""Kept with the machine and echoed: they say nothing that CloudStack could act on, and clients compare them."""
+"""
+Kept with the machine and echoed: they say nothing that CloudStack could act on, and clients compare them.
+
+That a machine may be preempted is a leave that CloudStack never takes.
+"""
 
 _NOT_HERE: Final = "Not supported by this server."
 _NO_IPV6: Final = "Only IPv4 is supported."
@@ -83,7 +87,6 @@ OVERRIDDEN: Final[Mapping[str, str]] = {
     "networkInterfaces[].accessConfigs[].networkTier": "There is one network tier.",
     "networkInterfaces[].nicType": "The image decides the interface's type.",
     "networkInterfaces[].queueCount": "The hypervisor decides the number of queues.",
-    "scheduling.preemptible": "CloudStack never preempts a machine: it runs until it is stopped.",
 }
 
 COMPUTED: Final = (
@@ -153,25 +156,25 @@ def from_gce(call: Call, project_metadata: Mapping[str, str]) -> InstanceSpec:
     body = call.body
     for name in ("name", "machineType"):
         if not body.get(name):
-            raise Required(f"Required field 'resource.{name}' not specified")
+            raise call.missing(name)
     disks = body.get("disks", ())
-    boot = boot_disk(body["name"], disks)
+    boot = boot_disk(call, disks)
     return InstanceSpec(
         name=body["name"],
         zone=call.zone,
         machine_type=machine_type(call, body["machineType"]),
         image=source_image(call, boot),
         interfaces=_interfaces(call, body.get("networkInterfaces", ())),
-        boot_disk_size_bytes=size_bytes(boot, "disks[0]"),
+        boot_disk_size_bytes=size_bytes(call, boot, "disks[0]"),
         boot_disk_type=disk_type(call, boot, "disks[0]"),
         boot_device_name=boot.get("deviceName", ""),
         boot_disk_auto_delete=boot.get("autoDelete", False),
         disks=tuple(data_disk(call, disk, index, body["name"]) for index, disk in enumerate(disks) if index),
-        description=checks.description(body.get("description", "")),
-        hostname=checks.hostname(body.get("hostname", "")),
-        labels=checks.labels(body.get("labels", {})),
-        network_tags=checks.network_tags(body.get("tags", {}).get("items", ())),
-        metadata=checks.metadata(body.get("metadata", {})),
+        description=checks.description(body.get("description", ""), call.field("description")),
+        hostname=checks.hostname(body.get("hostname", ""), call.field("hostname")),
+        labels=checks.labels(body.get("labels", {}), call.field("labels")),
+        network_tags=checks.network_tags(body.get("tags", {}).get("items", ()), call.field("tags.items")),
+        metadata=checks.metadata(body.get("metadata", {}), call.field("metadata")),
         project_metadata=project_metadata,
         deletion_protection=body.get("deletionProtection", False),
         kept={name: body[name] for name in KEPT if name in body},
@@ -185,7 +188,7 @@ def machine_type(call: Call, text: str) -> str:
 
 def _interfaces(call: Call, items: Sequence[Mapping[str, Any]]) -> tuple[InterfaceSpec, ...]:
     if not items:
-        raise Required("Required field 'resource.networkInterfaces' not specified")
+        raise call.missing("networkInterfaces")
     return tuple(_interface(call, item, f"networkInterfaces[{index}]") for index, item in enumerate(items))
 
 
@@ -197,13 +200,13 @@ def _interface(call: Call, item: Mapping[str, Any], field: str) -> InterfaceSpec
         reference = call.own("subnetworks", item["subnetwork"], f"{field}.subnetwork")
         subnetwork, region = reference.name, reference.scope or ""
     if item.get("stackType", "IPV4_ONLY") != "IPV4_ONLY":
-        raise Invalid(invalid_value(f"resource.{field}.stackType", item["stackType"], _NO_IPV6))
+        raise Invalid(invalid_value(call.field(f"{field}.stackType"), item["stackType"], _NO_IPV6))
     return InterfaceSpec(
         network=network,
         subnetwork=subnetwork,
         region=region,
         address=item.get("networkIP", ""),
-        external_name=_external_name(item.get("accessConfigs", ()), f"resource.{field}.accessConfigs"),
+        external_name=_external_name(item.get("accessConfigs", ()), call.field(f"{field}.accessConfigs")),
     )
 
 

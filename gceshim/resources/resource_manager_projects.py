@@ -12,8 +12,8 @@ from gceshim.model import Project
 from gceshim.protocol import paging
 from gceshim.protocol.call import Call as WireCall
 from gceshim.protocol.discovery import RESOURCE_MANAGER
-from gceshim.resources.base import OWN_ACCOUNT, Body, Collection, method, pages
-from gceshim.resources.call import Call
+from gceshim.resources.base import Body, Collection, method, pages
+from gceshim.resources.call import OWN_ACCOUNT, Call
 from gceshim.resources.permissions import is_method
 from gceshim.resources.values import int64, present, timestamp
 

@@ -14,6 +14,7 @@ from tests.resources.requests import HERE, PROJECT, ZONE, changed, disk_made, fa
 pytestmark = pytest.mark.gen_test
 
 INSERT = "compute.instances.bulkInsert"
+INSIDE = ("disks", "guestAccelerators", "labels", "machineType", "networkInterfaces", "tags")
 
 
 def bulk(count: int, **members: Any) -> Body:
@@ -106,8 +107,18 @@ async def test_properties_are_those_of_each_machine(gce: Gce) -> None:
         ({"sourceInstanceTemplate": "global/instanceTemplates/x"}, "'resource.sourceInstanceTemplate'"),
         ({"locationPolicy": {"locations": {ZONE: {"preference": "ALLOW"}}}}, "'resource.locationPolicy"),
         ({"instanceProperties": None}, "machineType' not specified"),
-        ({"machineType": "nope"}, "machineType'"),
-        ({"disks": []}, "disks' not specified"),
+        ({"machineType": None}, "'resource.instanceProperties.machineType' not specified"),
+        ({"machineType": "nope"}, "'resource.instanceProperties.machineType'"),
+        ({"machineType": "zones/elsewhere/machineTypes/x"}, "'resource.instanceProperties.machineType'"),
+        ({"disks": []}, "'resource.instanceProperties.disks' not specified"),
+        ({"disks": [{"boot": True}]}, "'resource.instanceProperties.disks[0].initializeParams.sourceImage'"),
+        ({"labels": {"A": "b"}}, "'resource.instanceProperties.labels'"),
+        ({"tags": {"items": ["Web"]}}, "'resource.instanceProperties.tags.items[0]'"),
+        ({"networkInterfaces": [{"network": "nope"}]}, "'resource.instanceProperties.networkInterfaces[0].network'"),
+        (
+            {"count": "1", "namePattern": None, "perInstanceProperties": {"a": {"hostname": "-"}}},
+            "'resource.perInstanceProperties.a.hostname'",
+        ),
         ({"guestAccelerators": [{"acceleratorCount": 1}]}, "'resource.instanceProperties.guestAccelerators'"),
     ],
 )
@@ -117,7 +128,7 @@ async def test_what_cannot_be_is_refused_before_anything_is_made(
     """A 400, and no operation at all."""
     body = bulk(2)
     for name, value in members.items():
-        of = body["instanceProperties"] if name in ("machineType", "disks", "guestAccelerators") else body
+        of = body["instanceProperties"] if name in INSIDE else body
         of[name] = value
     body = {name: value for name, value in body.items() if value is not None}
     with NothingChanged(cloudstack):

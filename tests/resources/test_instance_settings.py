@@ -299,12 +299,14 @@ async def test_scheduling_is_kept_member_by_member(gce: Gce, cloudstack: Simulat
     assert cloudstack.vm("vm-1").state == "Running"
 
 
-async def test_preemptible_scheduling_is_told_to_mean_nothing(gce: Gce) -> None:
-    """As for a new machine: kept, with a warning."""
-    await made(gce, insert_body("vm-1"))
-    operation = await changed(gce, "compute.instances.setScheduling", instance="vm-1", body={"preemptible": True})
+async def test_leave_to_preempt_is_kept_and_never_taken(gce: Gce) -> None:
+    """GCE may preempt such a machine and need not; what is kept is shown, without a word of having been changed."""
+    scheduling = {"preemptible": True, "provisioningModel": "SPOT"}
+    operation = await made(gce, insert_body("vm-1", scheduling=scheduling))
+    changes = await changed(gce, "compute.instances.setScheduling", instance="vm-1", body={"preemptible": True})
 
-    assert [warning["code"] for warning in operation["warnings"]] == ["FIELD_VALUE_OVERRIDEN"]
+    assert ("warnings" in operation, "warnings" in changes) == (False, False)
+    assert (await machine(gce, "vm-1"))["scheduling"] == scheduling
 
 
 async def test_service_accounts_are_kept(gce: Gce) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gceshim.model import GIB, DiskOfInstance, DiskSpec, ImageRef, InterfaceSpec
+from gceshim.model import GIB, Credentials, DiskOfInstance, DiskSpec, ImageRef, InterfaceSpec, Tenant, stable_id
 from gceshim.protocol.errors import ApiError, Invalid, Required
 from gceshim.protocol.links import Links
 from gceshim.resources.base import document
@@ -67,7 +67,8 @@ BODY: dict[str, Any] = {
 
 def call_with(body: dict[str, Any]) -> Call:
     wire = SimpleNamespace(body=body, project="p1", zone="z1-a", links=Links("http://h", "p1"))
-    return Call(wire, None, zone="z1-a")  # type: ignore[arg-type]
+    tenant = Tenant("me", Credentials("", ""), "p1", "id-of-p1", project_id="id-of-p1")
+    return Call(wire, tenant, zone="z1-a")  # type: ignore[arg-type]
 
 
 def changed(**members: Any) -> dict[str, Any]:
@@ -136,6 +137,23 @@ def test_each_form_of_an_image_is_understood(text: str, expected: str) -> None:
     assert image.project == ("debian-cloud" if "debian-cloud" in text else "p1")
 
 
+@pytest.mark.parametrize("project", ["p1", "id-of-p1", str(stable_id("id-of-p1"))])
+def test_the_project_may_be_written_in_each_way(project: str) -> None:
+    """By name, id and number: tools keep whichever they were told."""
+    disk = {"boot": True, "initializeParams": {"sourceImage": f"projects/{project}/global/images/mine"}}
+    spec = from_gce(
+        call_with(
+            changed(
+                disks=[disk],
+                machineType=f"projects/{project}/zones/z1-a/machineTypes/small",
+                networkInterfaces=[{"network": f"https://h/compute/v1/projects/{project}/global/networks/n1"}],
+            )
+        ),
+        {},
+    )
+    assert (spec.machine_type, spec.image.project, spec.interfaces[0].network) == ("small", "p1", "n1")
+
+
 @pytest.mark.parametrize(
     ("members", "error", "words"),
     [
@@ -144,6 +162,13 @@ def test_each_form_of_an_image_is_understood(text: str, expected: str) -> None:
         ({"networkInterfaces": []}, Required, "'resource.networkInterfaces'"),
         ({"machineType": "zones/z2-a/machineTypes/small"}, Invalid, "'resource.machineType'"),
         ({"machineType": "http://h/nonsense"}, Invalid, "'resource.machineType'"),
+        ({"machineType": "regions/z1/machineTypes/small"}, Invalid, "'resource.machineType'"),
+        ({"machineType": "global/machineTypes/small"}, Invalid, "'resource.machineType'"),
+        ({"machineType": "projects/p2/zones/z1-a/machineTypes/small"}, Invalid, "in project 'p2'"),
+        ({"machineType": "projects/12345/zones/z1-a/machineTypes/small"}, Invalid, "in project '12345'"),
+        ({"networkInterfaces": [{"network": "zones/z1-a/networks/n"}]}, Invalid, "networkInterfaces[0].network'"),
+        ({"networkInterfaces": [{"network": "projects/9/global/networks/n"}]}, Invalid, "in project '9'"),
+        ({"networkInterfaces": [{"subnetwork": "global/subnetworks/n"}]}, Invalid, "networkInterfaces[0].subnetwork'"),
         ({"disks": [*BODY["disks"], *BODY["disks"]]}, Invalid, "'resource.disks[3].boot'"),
         ({"disks": [*BODY["disks"], {"mode": "READ_ONLY"}]}, Invalid, "'resource.disks[3].mode'"),
         ({"disks": [*BODY["disks"], {}]}, Invalid, "'resource.disks[3]'"),

@@ -99,6 +99,8 @@ class Images(base.Images):
     async def _templates(self, tenant: Tenant, project: str) -> Sequence[Template]:
         if self.is_public_project(project):
             return (await self._public(tenant)).get(project, [])
+        if project not in (tenant.project, tenant.owner, str(stable_id(tenant.owner))):
+            return []  # of another project: the tenant's own image of that name is not what was asked for
         found = await self._backend.every_owned(tenant, "listTemplates", "template", templatefilter="self")
         return templates_of(found, self._backend.settings.images, own_project=project)
 
