@@ -91,6 +91,6 @@ async def test_an_unusable_host_is_a_mistake_of_the_client(program: Program) -> 
 
 
 @pytest.mark.gen_test
-async def test_doubled_slashes_and_absolute_urls_lead_to_the_same_place(program: Program) -> None:
+async def test_doubled_slashes_lead_to_the_same_place(program: Program) -> None:
     """Clients glue URLs together."""
     assert (await program.post("//oauth2//token", grant_type="x")).error == (400, "unsupported_grant_type")
