@@ -48,14 +48,17 @@ class Matcher:
         if field.kind == "object" and operator != ":":
             raise ValueError("it has members; compare one of them")
         default = None if field.keyed or field.repeated else _DEFAULTS.get(field.kind)
+        numeric = field.kind == "number"
         if operator in ("eq", "ne"):
-            return cls(_regex(literal), operator == "ne", default)
+            return cls(_regex(literal, numeric=numeric), operator == "ne", default)
         _check(operator, literal, field.kind)
         if operator in ("=", "!="):
-            return cls(_same(literal, fold=loose), operator == "!=", default)
+            return cls(_same(literal, fold=loose, numeric=numeric), operator == "!=", default)
         if operator != ":":
             return cls(_ordered(operator, literal), negated=False, default=None)
         exact = loose or field.repeated or field.keyed
+        if numeric and literal != "*":
+            return cls(_equals(literal, numeric=True), negated=False, default=None)
         return cls(_has(literal, exact=exact, fold=loose or not exact), negated=False, default=None)
 
     def matches(self, values: Sequence[Any]) -> bool:
@@ -83,7 +86,7 @@ def text_of(operator: str, literal: str) -> str | None:
 
 
 def _check(operator: str, literal: str, kind: str) -> None:
-    if operator == ":" and "*" in literal:
+    if operator == ":" and literal == "*":
         return
     if kind == "boolean":
         if operator not in ("=", "!=", ":"):
@@ -96,13 +99,13 @@ def _check(operator: str, literal: str, kind: str) -> None:
         raise ValueError("a time in RFC 3339 form expected")
 
 
-def _regex(literal: str) -> Test:
+def _regex(literal: str, *, numeric: bool) -> Test:
     """
     RE2 against the whole value. Numbers, booleans and times are compared as values first: gcloud writes a time with
     milliseconds that the value does not have.
     """
     pattern = _compiled(literal)
-    same = _equals(literal)
+    same = _equals(literal, numeric=numeric)
 
     def test(value: Any) -> bool:
         if isinstance(value, bool):
@@ -122,14 +125,14 @@ def _compiled(text: str) -> Any:
         raise ValueError("not a regular expression, or too large a one") from exc
 
 
-def _same(literal: str, *, fold: bool) -> Test:
+def _same(literal: str, *, fold: bool, numeric: bool = False) -> Test:
     """Equal, or as the wildcards in the literal have it."""
     pattern = _pattern_of(literal)
     if pattern is not None:
         wild = _compiled(f"(?is){pattern}" if fold else f"(?s){pattern}")
         return lambda value: isinstance(value, str) and wild.fullmatch(value) is not None
     plain = _plain(literal)
-    same = _equals(plain)
+    same = _equals(plain, numeric=numeric)
     if not fold:
         return same
     folded = plain.lower()
@@ -148,7 +151,8 @@ def _plain(literal: str) -> str:
     return "".join(escaped or text for escaped, _, text in _WILD.findall(literal))
 
 
-def _equals(literal: str) -> Test:
+def _equals(literal: str, *, numeric: bool = False) -> Test:
+    """Equal to a value. :param numeric: of a field of numbers, where texts are int64."""
     number, time, boolean = _number(literal), _time(literal), _BOOLEANS.get(literal.lower())
     link = _LINK.fullmatch(literal)
 
@@ -161,6 +165,8 @@ def _equals(literal: str) -> Test:
             return False
         if value == literal:
             return True
+        if numeric:
+            return number is not None and _number(value) == number
         if link is not None:  # clients write links of whatever host and version
             found = _LINK.fullmatch(value)
             return found is not None and found[1] == link[1]
