@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -28,21 +29,31 @@ def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if uri := os.environ.get("GCESHIM_TEST_MONGODB_URI"):
         yield uri
         return
-    port, folder = free_port(), tmp_path_factory.mktemp("mongodb")
+    folder = tmp_path_factory.mktemp("mongodb")
+    with serving(folder) as uri:
+        os.environ["GCESHIM_TEST_MONGODB_STARTED"] = uri
+        yield uri
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """A server of MongoDB's protocol with its data in a folder, for the time of a block; its URI."""
+    port = free_port()
     command = [str(Path(sys.executable).with_name("nx-27017")), "--data-dir", str(folder / "data"), "-p", str(port)]
     # By default one file for the whole machine, and a second worker's server would not start beside the first's.
     command += ["--pid-file", str(folder / "pid"), "--log-file", str(folder / "own.log")]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen([*command, "--host", "127.0.0.1"], stdout=log, stderr=log, cwd=folder)
-    os.environ["GCESHIM_TEST_MONGODB_STARTED"] = uri = f"mongodb://127.0.0.1:{port}/"
     deadline = time.monotonic() + START_SECONDS
-    while not listens(port):
-        if server.poll() is not None or time.monotonic() > deadline:
-            pytest.fail(f"the MongoDB server did not start: {(folder / 'log').read_text()}")
-        time.sleep(0.02)
-    yield uri
-    server.terminate()
-    server.wait(10)
+    try:
+        while not listens(port):
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the MongoDB server did not start: {(folder / 'log').read_text()}")
+            time.sleep(0.02)
+        yield f"mongodb://127.0.0.1:{port}/"
+    finally:
+        server.terminate()
+        server.wait(10)
 
 
 def listens(port: int) -> bool:
