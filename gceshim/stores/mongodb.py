@@ -11,6 +11,7 @@ with it in `mongodb_calls` and `mongodb_upkeep`.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import replace
@@ -110,7 +111,7 @@ class MongoStore(Store):
         await self._upkeep.prepare()
 
     async def close(self) -> None:
-        self._client.close()
+        await asyncio.to_thread(self._client.close)  # it takes leave of the server, which may not answer
 
     async def ping(self) -> None:
         count = {"$inc": {"count": 1}, "$set": {"schema": FORM}}

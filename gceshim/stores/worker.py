@@ -122,7 +122,7 @@ class Worker:
                     _tell(loop, _deliver, calls)
         except StoreError as exc:
             _tell(loop, _settle, opened, exc)
-        except (OSError, sqlite3.Error) as exc:
+        except (OSError, sqlite3.Error, ValueError) as exc:  # ValueError: a migration met what is not as it should be
             _tell(loop, _settle, opened, Unavailable(f"cannot open {self._path}: {exc}"))
         finally:
             self._stopping = True
