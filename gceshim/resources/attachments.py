@@ -67,7 +67,7 @@ def from_gce(call: Call) -> AttachmentSpec:
     if not body.get("source"):
         raise Required("Required field 'resource.source' not specified")
     for name, value in {"mode": "READ_WRITE", "type": "PERSISTENT"}.items():
-        if body.get(name, value) != value:
+        if (body.get(name) or value) != value:
             raise Invalid(invalid_value(f"resource.{name}", body[name], f"Only '{value}' is supported."))
     disk = call.zonal_name("disks", body["source"], "source")
     return AttachmentSpec(disk, body.get("deviceName", ""), body.get("autoDelete", False))

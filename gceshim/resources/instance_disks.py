@@ -28,7 +28,7 @@ def boot_disk(call: Call, disks: Sequence[Mapping[str, Any]]) -> Mapping[str, An
         why = "CloudStack boots machines from images; to boot from an existing disk is not possible."
         raise Invalid(invalid_value(call.field("disks[0].source"), disks[0]["source"], why))
     initialize, machine = disks[0].get("initializeParams", {}), call.body["name"]
-    if initialize.get("diskName", machine) != machine:
+    if (initialize.get("diskName") or machine) != machine:
         why = "A boot disk carries the name of its machine."
         raise Invalid(invalid_value(call.field("disks[0].initializeParams.diskName"), initialize["diskName"], why))
     for name in ("description", "labels"):
@@ -118,5 +118,5 @@ def _disk_name(call: Call, disk: Mapping[str, Any], initialize: Mapping[str, Any
 def _usual(call: Call, disk: Mapping[str, Any], field: str) -> None:
     """Read-only disks and scratch disks CloudStack has none of."""
     for name, value in {"mode": "READ_WRITE", "type": "PERSISTENT"}.items():
-        if disk.get(name, value) != value:
+        if (disk.get(name) or value) != value:
             raise Invalid(invalid_value(call.field(f"{field}.{name}"), disk[name], f"Only '{value}' is supported."))

@@ -74,7 +74,7 @@ class InstanceSettings(
     @method
     async def set_name(self, call: Call) -> Body:
         instance = await named(self, call)
-        if call.body.get("currentName", instance.name) != instance.name:
+        if (call.body.get("currentName") or instance.name) != instance.name:
             why = f"The instance is named '{instance.name}'."
             raise Invalid(invalid_value("resource.currentName", call.body["currentName"], why))
         return await begin_on(self, call, self.rename, instance, checks.resource_name(call.body.get("name", "")))

@@ -199,7 +199,7 @@ def _interface(call: Call, item: Mapping[str, Any], field: str) -> InterfaceSpec
     if item.get("subnetwork"):
         reference = call.own("subnetworks", item["subnetwork"], f"{field}.subnetwork")
         subnetwork, region = reference.name, reference.scope or ""
-    if item.get("stackType", "IPV4_ONLY") != "IPV4_ONLY":
+    if (item.get("stackType") or "IPV4_ONLY") != "IPV4_ONLY":
         raise Invalid(invalid_value(call.field(f"{field}.stackType"), item["stackType"], _NO_IPV6))
     return InterfaceSpec(
         network=network,
@@ -215,7 +215,7 @@ def _external_name(configs: Sequence[Mapping[str, Any]], field: str) -> str | No
         return None
     if len(configs) > 1:
         raise Invalid(invalid_value(field, f"{len(configs)} items", "At most one access config is supported."))
-    if configs[0].get("type", "ONE_TO_ONE_NAT") != "ONE_TO_ONE_NAT":
+    if (configs[0].get("type") or "ONE_TO_ONE_NAT") != "ONE_TO_ONE_NAT":
         raise Invalid(invalid_value(f"{field}[0].type", configs[0]["type"], "Only ONE_TO_ONE_NAT is supported."))
     name: str = configs[0].get("name", "") or "External NAT"
     return name
