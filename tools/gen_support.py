@@ -1,5 +1,6 @@
 """
-docs/support.md: every method of GCE's API and its state here, and the line of the README that counts them.
+docs/support.md: every method of GCE's API and its state here, those of its neighbours that clients call, and the line
+of the README that counts the former.
 
 `tools/gen_docs.py` writes them. What works is declared: the `@method`s of the collections whose needs the default
 driver meets. tests/docs/test_support.py calls each of them over HTTP.
@@ -12,15 +13,16 @@ import enum
 import inspect
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Final
 
 from gceshim.drivers import loader
+from gceshim.protocol.discovery import RESOURCE_MANAGER
 from gceshim.resources.base import Collection, document
-from gceshim.resources.table import COLLECTIONS
+from gceshim.resources.table import COLLECTIONS, NEIGHBOURS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = "docs/support.md"
@@ -45,18 +47,28 @@ class Support:
 
 def support() -> dict[str, Support]:
     """Every method of the API, by id."""
-    found = {method.id: Support(method.id, State.ABSENT) for method in document().methods}
-    for collection in declared():
+    return states([method.id for method in document().methods], COLLECTIONS)
+
+
+def neighbours() -> dict[str, Support]:
+    """The methods of Cloud Resource Manager that the clients of Compute Engine call, by id."""
+    return states([method.id for method in document(RESOURCE_MANAGER).methods], NEIGHBOURS)
+
+
+def states(methods: Iterable[str], collections: Sequence[type[Collection]]) -> dict[str, Support]:
+    """The state of each method, by id."""
+    found = {method: Support(method, State.ABSENT) for method in methods}
+    for collection in declared(collections):
         for method_id, name in collection.methods.items():
             reason = refusal(collection, name)
             found[method_id] = Support(method_id, State.REFUSED if reason else State.WORKS, reason)
     return found
 
 
-def declared() -> list[type[Collection]]:
-    """The collections that the default driver has the capabilities for. No call is made."""
+def declared(collections: Sequence[type[Collection]]) -> list[type[Collection]]:
+    """Those that the default driver has the capabilities for. No call is made."""
     driver = loader.load("cloudstack", {"url": "http://localhost/client/api"})
-    return [collection for collection in COLLECTIONS if driver.capabilities().issuperset(collection.needs)]
+    return [collection for collection in collections if driver.capabilities().issuperset(collection.needs)]
 
 
 def refusal(collection: type[Collection], name: str) -> str:
@@ -72,7 +84,10 @@ def support_pages() -> dict[str, str]:
     """Each page and its text."""
     found = support()
     readme = (ROOT / README).read_text()
-    return {PAGE: page(found), README: BETWEEN.sub(lambda match: match[1] + counted(found) + match[2], readme)}
+    return {
+        PAGE: page(found, neighbours()),
+        README: BETWEEN.sub(lambda match: match[1] + counted(found) + match[2], readme),
+    }
 
 
 def counted(found: Mapping[str, Support]) -> str:
@@ -84,8 +99,12 @@ def counted(found: Mapping[str, Support]) -> str:
     )
 
 
-def page(found: Mapping[str, Support]) -> str:
-    """The whole table, by collection: first those in which something is there, then the others."""
+def page(found: Mapping[str, Support], beside: Mapping[str, Support]) -> str:
+    """
+    The whole table, by collection: first those in which something is there, then the others.
+
+    :param beside: methods of another API.
+    """
     by_collection = {
         name: list(items) for name, items in groupby(found.values(), key=lambda item: item.method.split(".")[1])
     }
@@ -109,6 +128,16 @@ def page(found: Mapping[str, Support]) -> str:
     for name, items in sorted(there.items()):
         out += ["", f"## {name}", "", "| method | state |", "|---|---|"]
         out += [f"| `{item.method.split('.')[2]}` | {shown(item)} |" for item in by_name(items)]
+    out += [
+        "",
+        "## Cloud Resource Manager",
+        "",
+        "What gcloud calls beside Compute Engine, at the same endpoint: `gcloud projects list` and `describe`.",
+        "",
+        "| method | state |",
+        "|---|---|",
+    ]
+    out += [f"| `{item.method}` | {shown(item)} |" for item in by_name(list(beside.values()))]
     out += ["", "## Collections of which nothing is implemented", "", "| collection | methods |", "|---|---|"]
     for name in sorted(by_collection.keys() - there.keys()):
         methods = ", ".join(f"`{item.method.split('.')[2]}`" for item in by_name(by_collection[name]))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gceshim.model import JobState
-from gceshim.protocol.discovery import Document, Method
+from gceshim.protocol.discovery import COMPUTE, RESOURCE_MANAGER, Document, Method
 from gceshim.resources.base import document
 from gceshim.resources.instance_spec import KEPT
 from gceshim.simulator import SimulatorSettings
@@ -32,11 +32,11 @@ class Tour(Gce):
     A client that remembers.
 
     `worked`: ids of methods that answered well. `errors`: by id of method, the last error it answered with. `seen`: by
-    schema, what was shown. `commands`: the CloudStack commands that were called.
+    schema of Compute Engine, what was shown. `commands`: the CloudStack commands that were called.
     """
 
     def __init__(self, url: str, token: str) -> None:
-        super().__init__(url, token, document())
+        super().__init__(url, token, document(), document(RESOURCE_MANAGER))
         self.worked: set[str] = set()
         self.errors: dict[str, Body] = {}
         self.seen: dict[str, list[Body]] = {}
@@ -49,6 +49,8 @@ class Tour(Gce):
             self.errors[method_id] = answer.body["error"]
         else:
             self.worked.add(method_id)
+            if not method_id.startswith(f"{COMPUTE}."):
+                return answer
             for schema, body in shown(document(), document().method(method_id), answer.body):
                 self.seen.setdefault(schema, []).append(body)
         return answer
@@ -104,6 +106,10 @@ async def catalogue(gce: Tour, world: World) -> None:
         await gce.call(f"compute.{collection}.get", **GLOBAL, **{collection[:-1]: name})
     for project in (PROJECT, "team"):
         await gce.call("compute.projects.get", project=project)
+        await gce.call("cloudresourcemanager.projects.get", projectId=project)
+    await gce.call("cloudresourcemanager.projects.list")
+    asked = {"permissions": ["resourcemanager.projects.get"]}
+    await gce.call("cloudresourcemanager.projects.testIamPermissions", resource=PROJECT, body=asked)
     items = {"items": [{"key": "colour", "value": "blue"}]}
     await gce.change("compute.projects.setCommonInstanceMetadata", **GLOBAL, body=items)
     await gce.call("compute.projects.get", **GLOBAL)
