@@ -139,9 +139,9 @@ def fetch(
 
 
 @contextlib.contextmanager
-def simulated_cloud(home: Path) -> Iterator[dict[str, str]]:
+def simulated_cloud(home: Path, *words: str) -> Iterator[dict[str, str]]:
     """A simulated CloudStack in a process of its own: `endpoint`, and the demo account's keys."""
-    with running(home, "simulator", "--port", "0", "--json") as process:
+    with running(home, "simulator", "--port", "0", "--json", *words) as process:
         process.wait_for(r"(?s)\{.*\n\}\n")
         told = json.loads("".join(process.lines))
         account = next(row for row in told["accounts"] if row["account"] == "demo")

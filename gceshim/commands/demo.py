@@ -89,7 +89,7 @@ async def _serve(
         settings = Settings.load(None, {}, {**overrides, "driver.cloudstack.url": url})
         logs.set_up(settings.log)
         async with opened(settings) as shim:
-            listening = Listening(shim.application(), settings.server)
+            listening = Listening(shim.application(), settings.server, settings.limits)
             try:
                 warn_when_open(settings.server)
                 here = await _prepared(shim, simulator, listening, folder)

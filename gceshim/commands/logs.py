@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 from gceshim.settings import LogSection
+from gceshim.trace import current
 
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -59,6 +60,17 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(shown, default=str, ensure_ascii=False)
 
 
+class TraceFilter(logging.Filter):
+    """Lets everything pass, with the id of the request in whose course it was said, and the number of the process."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        trace = current()
+        if trace is not None and trace.request_id and not hasattr(record, "request_id"):
+            record.request_id = trace.request_id
+        record.pid = record.process
+        return True
+
+
 def _time(record: logging.LogRecord) -> str:
     moment = datetime.fromtimestamp(record.created, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -72,6 +84,7 @@ def set_up(settings: LogSection, stream: TextIO | None = None) -> None:
     too, below that.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
+    handler.addFilter(TraceFilter())
     handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from gceshim.settings import Settings
 
@@ -31,6 +32,26 @@ def port(text: str) -> int:
     if not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
     return number
+
+
+def workers(text: str) -> int:
+    """The type of a number of processes."""
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= number <= 256:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes, 1 to 256")
+    return number
+
+
+def url(text: str) -> str:
+    """The type of an argument that says where a server is; without a slash at the end."""
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+    if not good or parts.query or parts.fragment or parts.username is not None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like https://gce.example.org")
+    return text.rstrip("/")
 
 
 def load_settings(

@@ -143,10 +143,16 @@ def warn_when_open(settings: ServerSection) -> None:
     )
 
 
-async def until_signalled() -> None:
-    """Wait for SIGINT or SIGTERM. A second one ends the process at once, as it does without us."""
+async def until_signalled(lifeline: int | None = None) -> None:
+    """
+    Wait for SIGINT or SIGTERM. A second one ends the process at once, as it does without us.
+
+    :param lifeline: file descriptor; that it can be read counts as a signal.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    if lifeline is not None:
+        loop.add_reader(lifeline, stop.set)
 
     def caught(number: int) -> None:
         stop.set()
@@ -157,3 +163,5 @@ async def until_signalled() -> None:
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, caught, signum)
     await stop.wait()
+    if lifeline is not None:
+        loop.remove_reader(lifeline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator, Iterator
@@ -66,6 +67,19 @@ async def account_of(settings: Settings, keys: Credentials) -> Account:
         raise CommandError(f"the key pair could not be checked: {exc.message}") from exc
     finally:
         await driver.close()
+
+
+def check_parts(settings: Settings) -> None:
+    """
+    Find out, before there are processes to serve, whether they could: all but the store, which each must open itself.
+
+    :raises SettingsError: as `opened`.
+    """
+    driver = load_driver(settings)
+    _make_folder(settings)
+    with _in_words(settings):
+        key_ring(settings)
+    asyncio.run(driver.close())
 
 
 @contextlib.asynccontextmanager
