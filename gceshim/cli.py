@@ -19,6 +19,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "demo": "a GCE endpoint with a simulated cloud behind it, to try",
     "serve": "the GCE endpoint of a CloudStack cloud",
     "env": "print the lines that point gcloud at a server of this machine",
+    "gcloud-config": "make a gcloud configuration for a server",
     "credentials": "store CloudStack keys and make tokens for them",
     "service-account": "key files for programs, as Google's are",
     "cert": "a certificate for the server, and the authority that signs it",

@@ -16,14 +16,14 @@ import argparse
 import asyncio
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from gceshim.commands import lines
 from gceshim.commands.errors import USAGE, CommandError
 from gceshim.commands.options import add_config, config_path, port
-from gceshim.commands.running import Running, find, write_private
+from gceshim.commands.running import Running, choose, find, write_private
 from gceshim.settings import Settings
 
 _MADE_UP: Final = re.compile(r"#[0-9a-f]{8}$|@[^@]*\.gceshim\.internal$")
@@ -41,29 +41,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Find the server, make a token where one is needed, print."""
-    server = _chosen(find(environ), args.port)
+    server = choose(find(environ), args.port)
     if server.kind == "serve":
         config = args.config or server.config or config_path(args, environ)
-        server = asyncio.run(_with_token(server, Settings.load(config or None, environ), args.credentials))
+        server = asyncio.run(with_token(server, Settings.load(config or None, environ), args.credentials))
     if args.project:
         server = dataclasses.replace(server, project=args.project)
     print(lines.shown(lines.variables(server, args.client), args.shell))
     return 0
 
 
-def _chosen(servers: Sequence[Running], wanted: int | None) -> Running:
-    if wanted is not None:
-        servers = [server for server in servers if server.port == wanted]
-    if not servers:
-        where = f" on port {wanted}" if wanted is not None else ""
-        raise CommandError(f"no server of this user runs{where}; start one: gceshim demo")
-    if len(servers) > 1:
-        ports = ", ".join(f"{server.port} ({server.kind})" for server in servers)
-        raise CommandError(f"several servers run; choose one by --port: {ports}", USAGE)
-    return servers[0]
+async def with_token(server: Running, settings: Settings, wanted: str | None) -> Running:
+    """
+    The server with a file that holds a new token, and with the project of the account.
 
-
-async def _with_token(server: Running, settings: Settings, wanted: str | None) -> Running:
+    :param wanted: the name of stored credentials; None: the only ones there are. :raises CommandError: there are none.
+    """
     # Imported here so that the lines of a demo are printed at once: this brings in the whole server.
     from gceshim.commands.shims import access  # noqa: PLC0415
 

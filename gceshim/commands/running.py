@@ -14,12 +14,13 @@ import logging
 import os
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from gceshim.commands.errors import USAGE, CommandError
 from gceshim.settings import SettingsError, state_dir
 
 LOG = logging.getLogger("gceshim.server")
@@ -105,6 +106,23 @@ def find(environ: Mapping[str, str]) -> list[Running]:
             with contextlib.suppress(OSError):
                 path.unlink()
     return found
+
+
+def choose(servers: Sequence[Running], wanted: int | None) -> Running:
+    """
+    The one server that is meant.
+
+    :param wanted: its port; None: there must be one alone. :raises CommandError: there is none, or several.
+    """
+    if wanted is not None:
+        servers = [server for server in servers if server.port == wanted]
+    if not servers:
+        where = f" on port {wanted}" if wanted is not None else ""
+        raise CommandError(f"no server of this user runs{where}; start one: gceshim demo")
+    if len(servers) > 1:
+        ports = ", ".join(f"{server.port} ({server.kind})" for server in servers)
+        raise CommandError(f"several servers run; choose one by --port: {ports}", USAGE)
+    return servers[0]
 
 
 def write_private(path: Path, text: str, *, overwrite: bool = True) -> None:

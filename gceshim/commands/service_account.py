@@ -22,14 +22,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from gceshim.auth.service_accounts.accounts import ServiceAccount
 from gceshim.auth.service_accounts.key_files import key_file
 from gceshim.commands.errors import USAGE, CommandError
 from gceshim.commands.keys import add_keys, read_keys
 from gceshim.commands.lines import PROJECT, own_project
-from gceshim.commands.options import add_config, load_settings
+from gceshim.commands.options import add_config, load_settings, url
 from gceshim.commands.running import find, write_private
 from gceshim.commands.shims import access, account_of
 from gceshim.settings import Settings
@@ -100,6 +99,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--url",
         metavar="URL",
+        type=url,
         help="where clients reach this server (default: server.public_url, else a server that runs on this machine)",
     )
     parser.add_argument(
@@ -117,13 +117,13 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 async def _create(args: argparse.Namespace, environ: Mapping[str, str], settings: Settings) -> None:
-    output, url = _output(args), _url(args, environ, settings)
+    output, address = _output(args), _url(args, environ, settings)
     keys = read_keys(args, environ)
     account = await account_of(settings, keys)
     async with access(settings) as here:
         made, private = await here.service_accounts.create(args.name, account, keys)
         try:
-            _write(output, key_file(made, private, url, args.project or _project_of(made)), force=args.force)
+            _write(output, key_file(made, private, address, args.project or _project_of(made)), force=args.force)
         except CommandError:
             await here.service_accounts.delete(made.email)  # nobody has its key
             raise
@@ -152,12 +152,12 @@ async def _delete(args: argparse.Namespace, _environ: Mapping[str, str], setting
 
 
 async def _key_create(args: argparse.Namespace, environ: Mapping[str, str], settings: Settings) -> None:
-    output, url = _output(args), _url(args, environ, settings)
+    output, address = _output(args), _url(args, environ, settings)
     async with access(settings) as here:
         account = await here.service_accounts.find(args.name)
         private = await here.service_accounts.add_key(account.email)
         try:
-            _write(output, key_file(account, private, url, args.project or _project_of(account)), force=args.force)
+            _write(output, key_file(account, private, address, args.project or _project_of(account)), force=args.force)
         except CommandError:
             await here.service_accounts.remove_key(account.email, private.id)  # nobody has it
             raise
@@ -252,10 +252,7 @@ def _next(output: str) -> str:
 def _url(args: argparse.Namespace, environ: Mapping[str, str], settings: Settings) -> str:
     """Where the holder of the key file will find this server."""
     if args.url:
-        parts = urlsplit(args.url)
-        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
-            raise CommandError(f"--url must be like https://gce.example.org, not {args.url!r}", USAGE)
-        return str(args.url).rstrip("/")
+        return str(args.url)
     if settings.server.public_url:
         return settings.server.public_url.rstrip("/")
     running = [server.url for server in find(environ) if server.kind == "serve"]
