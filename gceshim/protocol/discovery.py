@@ -6,8 +6,9 @@ Source: `compute-v1.json`, Google's compute v1 document reduced to facts by `too
 methods of that API that the clients of Compute Engine call too.
 """
 
+import contextlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final, NamedTuple
@@ -229,6 +230,7 @@ def apply_patch(document: Json, patch: Mapping[str, Any]) -> None:
     """
     Apply one JSON patch (RFC 6902: add, replace, remove; objects only) in place.
 
+    A part of the path that is `*` stands for all members in which the path goes on.
     :raises DiscoveryError: the patch has no `why`, an unknown `op`, or its place is not in the document.
     """
     op, path = patch.get("op"), str(patch.get("path", ""))
@@ -236,15 +238,28 @@ def apply_patch(document: Json, patch: Mapping[str, Any]) -> None:
         raise DiscoveryError(f"patch {path}: needs a why, and an op of add, replace or remove")
     *parents, last = [part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:]]
     try:
-        node = document
-        for part in parents:
-            node = node[part]
-        if op != "add":
-            del node[last]
-        if op != "remove":
-            node[last] = patch["value"]
+        for node in _places(document, parents):
+            if op != "add":
+                del node[last]
+            if op != "remove":
+                node[last] = patch["value"]
     except (KeyError, TypeError) as exc:
         raise DiscoveryError(f"patch {path}: no such place in the document") from exc
+
+
+def _places(node: Any, path: Sequence[str]) -> list[Any]:
+    """Where a path leads to; at least one place. :raises KeyError, TypeError: it leads nowhere."""
+    for index, part in enumerate(path):
+        if part == "*":
+            found = []
+            for child in node.values():
+                with contextlib.suppress(KeyError, TypeError):
+                    found += _places(child, path[index + 1 :])
+            if not found:
+                raise KeyError("*")
+            return found
+        node = node[part]
+    return [node]
 
 
 def _methods(collection: str, methods: Mapping[str, Json]) -> Iterable[Method]:

@@ -107,7 +107,10 @@ def test_a_patch_needs_a_reason_and_a_place():
     apply_patch(document, {"why": "w", "op": "replace", "path": "/schemas/A/x", "value": 2})
     apply_patch(document, {"why": "w", "op": "add", "path": "/schemas/B", "value": {}})
     assert document == {"schemas": {"A": {"x": 2}, "B": {}}}
+    apply_patch(document, {"why": "w", "op": "add", "path": "/schemas/*/y", "value": 3})
+    assert document["schemas"] == {"A": {"x": 2, "y": 3}, "B": {"y": 3}}
     for patch in (
+        {"why": "w", "op": "add", "path": "/schemas/*/nowhere/y", "value": 3},
         {"op": "remove", "path": "/schemas/A"},
         {"why": "w", "op": "remove", "path": "/schemas/C"},
         {"why": "w", "op": "move", "path": "/schemas/A"},
