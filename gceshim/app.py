@@ -110,17 +110,6 @@ class Shim:
             require_pkce=settings.oauth.require_pkce,
         )
         sign_in = SignIn(DriverBackend(self.driver.identity), self.vault)
-        self.consent = ConsentService(
-            grants,
-            sign_in,
-            Attempts(settings.oauth.sign_in_attempts_per_minute),
-            Bindings(keys),
-            ConsentOptions(
-                public_url=settings.server.public_url,
-                trust_proxy=settings.server.trust_proxy,
-                code_seconds=settings.oauth.code_seconds,
-            ),
-        )
         options = ServiceOptions(
             public_url=settings.server.public_url,
             trust_proxy=settings.server.trust_proxy,
@@ -143,6 +132,18 @@ class Shim:
         )
         self.instruments.watch(self.driver, self.engine, self.service, self.tokens)
 
+        self.consent = ConsentService(
+            grants,
+            sign_in,
+            Attempts(settings.oauth.sign_in_attempts_per_minute),
+            Bindings(keys),
+            ConsentOptions(
+                address=self.service.address,
+                public_url=settings.server.public_url,
+                trust_proxy=settings.server.trust_proxy,
+                code_seconds=settings.oauth.code_seconds,
+            ),
+        )
         id_tokens = IdTokens(keys)
         self.provider = Provider(
             token_endpoint=TokenEndpoint(

@@ -58,12 +58,6 @@ def site(request: WireRequest, *, public_url: str, trust_proxy: bool) -> Site:
     return Site(public.scheme if public.netloc.lower() == host else scheme, host)
 
 
-def remote(request: WireRequest, *, trust_proxy: bool) -> str:
-    """The address that the request comes from; behind a proxy that is trusted, the last one that it adds."""
-    forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip() if trust_proxy else ""
-    return forwarded or request.remote
-
-
 def is_ours(request: WireRequest, here: Site) -> bool:
     """
     Whether the browser says that the form comes from a page of this server. One of the two headers has to be there.

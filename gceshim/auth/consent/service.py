@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 from gceshim.auth.consent import words
 from gceshim.auth.consent.attempts import Attempts, TooManyAttempts
 from gceshim.auth.consent.fields import KEYS, Typed, panels
-from gceshim.auth.consent.origins import Bindings, Site, is_ours, remote, set_cookie, site
+from gceshim.auth.consent.origins import Bindings, Site, is_ours, set_cookie, site
 from gceshim.auth.consent.pages import Alert, Consent, Pages, redirect
 from gceshim.auth.credentials import StoredCredentials
 from gceshim.auth.errors import BackendUnavailable, SignInRefused
@@ -49,11 +49,13 @@ _STALE: Final = Alert(
 @dataclass(frozen=True, slots=True)
 class ConsentOptions:
     """
+    :param address: where a request comes from, for counting attempts.
     :param public_url: under which people reach the server; "" if that is not set.
-    :param trust_proxy: believe X-Forwarded-Proto, X-Forwarded-Host and the last address of X-Forwarded-For.
+    :param trust_proxy: believe X-Forwarded-Proto and X-Forwarded-Host.
     :param code_seconds: how long a code is good, as the page with a code says.
     """
 
+    address: Callable[[WireRequest], str]
     public_url: str = ""
     trust_proxy: bool = False
     code_seconds: int = 300
@@ -68,13 +70,13 @@ class ConsentService:
         sign_in: SignIn,
         attempts: Attempts,
         bindings: Bindings,
-        options: ConsentOptions | None = None,
+        options: ConsentOptions,
     ) -> None:
         self._grants = grants
         self._sign_in = sign_in
         self._attempts = attempts
         self._bindings = bindings
-        self._options = options or ConsentOptions()
+        self._options = options
         self._pages = Pages()
 
     @property
@@ -124,7 +126,7 @@ class ConsentService:
         if typed.missing:
             return self._page(request, asked, 400, typed=typed, alert=_MISSING)
         try:
-            attempt = self._attempts.begin(remote(request, trust_proxy=self._options.trust_proxy), typed.identity)
+            attempt = self._attempts.begin(self._options.address(request), typed.identity)
         except TooManyAttempts as exc:
             LOG.info("signing in with %s was put off: too many attempts", typed.way)
             wait = exc.retry_after_seconds
