@@ -65,6 +65,7 @@ class Call:
 
     :param params: path and query parameters by the document's names, typed; defaults filled in; absent ones left out.
     :param body: the request's members in canonical form; {} for an empty body, None if the method takes none.
+    :param cleared: paths of the members that a PATCH sets to null, as `("logConfig", "metadata")`.
     :param request_id: names this HTTP request in the log. (GCE's `requestId` is in `params`.)
     :param pace: shared by all calls, for answers with long lists.
     :param wait_seconds: `Prefer: wait=N`, at most 120; None when the caller did not say.
@@ -80,6 +81,7 @@ class Call:
     document: Document
     tokens: "PageTokens"
     pace: Pace
+    cleared: frozenset[tuple[str, ...]] = frozenset()
 
     @property
     def project(self) -> str:

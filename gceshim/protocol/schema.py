@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn
 from gceshim.protocol.discovery import Document, Method
 from gceshim.protocol.errors import CANONICAL, ApiError, Invalid, ParseError, Required, invalid_value, must_match, shown
 from gceshim.protocol.params import INTEGER_RANGES
+from gceshim.protocol.patching import nulls
 
 Json = dict[str, Any]
 
@@ -72,6 +73,12 @@ class BodyReader:
             raise Invalid("Invalid JSON payload received. The body has to be a JSON object.")
         body: Json = self._message(self._document.schema(method.request or ""), value, "resource", method.id, 0)
         return body
+
+    def cleared(self, method: Method, raw: bytes) -> frozenset[tuple[str, ...]]:
+        """The paths of the members that the body of a PATCH, which `read` takes, sets to null; else none."""
+        if method.http_method != "PATCH" or b"null" not in raw:
+            return frozenset()
+        return frozenset(nulls(parse_json(raw)))
 
     def _value(self, schema: Json, value: Any, path: str, method_id: str, depth: int) -> Any:
         if depth > _DEEPEST:

@@ -87,7 +87,7 @@ class ServiceOptions:
     :param limits: what one caller may ask at a time.
     :param max_header_bytes: longer request lines and headers together are a 431.
     :param body_seconds: longest time for a request's body to come in.
-    :param answer_seconds: how long a client may take to read an answer, of 1 MiB half a minute more.
+    :param answer_seconds: how long a client may take to read an answer, for each 2 MiB of it.
     :param unread_bytes: answers that are not read yet, all together; at the limit the oldest connections are closed.
     :param max_body_bytes: a larger request body is a 413.
     :param gzip_min_bytes: smaller answers are not compressed.
@@ -295,6 +295,7 @@ class Service:
             method=method,
             params=arguments,
             body=self._body(request, api, method),
+            cleared=api.bodies.cleared(method, request.body),
             caller=caller,
             links=Links(self.base_url(request), arguments.get("project", "")),
             request_id=request.request_id,

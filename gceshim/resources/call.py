@@ -39,6 +39,11 @@ class Call:
         return self.wire.body or {}
 
     @property
+    def cleared(self) -> frozenset[tuple[str, ...]]:
+        """The paths of the members that a PATCH sets to null."""
+        return self.wire.cleared
+
+    @property
     def params(self) -> Mapping[str, Any]:
         """Path and query parameters, typed."""
         return self.wire.params

@@ -8,6 +8,7 @@ from typing import Any, Final
 from gceshim.drivers.base import Steps
 from gceshim.model import Disk, DiskRef, DiskSpec, DiskState, Page
 from gceshim.protocol import errors
+from gceshim.protocol.patching import update_mask
 from gceshim.protocol.sources import Numbered
 from gceshim.resources import checks
 from gceshim.resources.base import Body, Collection, Workflow, method, workflow
@@ -178,8 +179,8 @@ def only_size(call: Call) -> None:
 
     :raises Invalid: the field is named. Source: `paths` and `updateMask` of GCE `compute.disks.update`.
     """
-    named = [*call.params.get("paths", ()), *call.params.get("updateMask", "").split(",")]
-    for field in [name for name in named if name] or sorted(call.body.keys() - {"name"}):
+    named = update_mask(call.params, call.wire.document, "Disk") or call.body.keys() - {"name"}
+    for field in sorted({*named, *(path[0] for path in call.cleared)}):
         if field != "sizeGb":
             why = "An update can change sizeGb; labels are changed by setLabels."
             raise errors.Invalid(errors.invalid_value("paths", field, why))

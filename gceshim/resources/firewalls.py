@@ -9,6 +9,7 @@ from typing import Any, Final
 from gceshim.drivers.base import Steps
 from gceshim.model import DEFAULT_NETWORK, Direction, Firewall, Protocol
 from gceshim.protocol import errors
+from gceshim.protocol.patching import patched
 from gceshim.resources import checks
 from gceshim.resources.base import Body, Collection, method, pages, workflow
 from gceshim.resources.call import Call
@@ -67,12 +68,12 @@ class Firewalls(Collection, name="firewalls", scope="global", needs=("firewalls"
 
     @method
     async def patch(self, call: Call) -> Body:
-        """The members sent replace those that are there; `allowed` and `denied` replace each other."""
+        """The members sent replace those that are there, null takes away; `allowed` and `denied` replace each other."""
         current = await self._named(call)
         body = to_gce(call, current)
         if call.body.get("allowed") or call.body.get("denied"):
             body = {**body, "allowed": None, "denied": None}
-        return await self._change(call, current, {**body, **call.body})
+        return await self._change(call, current, patched(body, call.body, call.cleared))
 
     @method
     async def delete(self, call: Call) -> Body:
