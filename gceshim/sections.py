@@ -122,8 +122,7 @@ class LimitsSection(Section):
     idle_seconds: float = row(75.0, "How long a connection is kept between two requests.", minimum=0.1, maximum=3600)
     answer_seconds: float = row(
         60.0,
-        "How long a client may take to read an answer, and a second more for each 32 KiB; then the connection is "
-        "closed.",
+        "How long a client may take to read an answer, for each 2 MiB of it; then the connection is closed.",
         minimum=0.1,
         maximum=3600,
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final
 
-_SLOWEST_BYTES_PER_SECOND: Final = 32 * 1024
+_PIECE_BYTES: Final = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Outbox:
     Knows the answers that are not wholly sent, by whatever stands for each.
 
     :param limit_bytes: of all together; at more, the oldest are given up.
-    :param seconds: longest time for one, and a second more for each 32 KiB of it.
+    :param seconds: longest time for each 2 MiB of one, or part of that.
     """
 
     def __init__(self, limit_bytes: int, seconds: float) -> None:
@@ -34,7 +35,7 @@ class Outbox:
 
     def add(self, key: Hashable, size_bytes: int, close: Callable[[], None]) -> None:
         """An answer is being sent. `close` gives it up, by closing its connection."""
-        seconds = self._seconds + size_bytes / _SLOWEST_BYTES_PER_SECOND
+        seconds = self._seconds * math.ceil(size_bytes / _PIECE_BYTES)
         overdue = asyncio.get_running_loop().call_later(seconds, self._give_up, key)
         self._unread[key] = _Unread(size_bytes, close, overdue)
         self.size_bytes += size_bytes
