@@ -126,6 +126,8 @@ class Calls:
 
 def _passes(exc: PyMongoError) -> bool:
     """Whether a server that stops, or another that takes its place, may be all that is wrong."""
+    if isinstance(exc, ServerSelectionTimeoutError):
+        return False  # the driver has waited for one long enough
     if isinstance(exc, OperationFailure) and exc.code in FAILING_OVER:
         return True
     return isinstance(exc, (ConnectionFailure, WriteConcernError)) or exc.has_error_label("RetryableWriteError")

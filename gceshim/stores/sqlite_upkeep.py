@@ -26,8 +26,9 @@ class SqliteUpkeep(Upkeep):
 
     async def migrate(self, report: Report) -> None:
         """In one transaction, as opening the store does it."""
-        await self._worker.start()
-        await self._worker.stop()
+        if not self._worker.running:
+            await self._worker.start()
+            await self._worker.stop()
         report("schema", self.schema, self.schema)
 
     async def census(self, now: datetime) -> Census:

@@ -61,6 +61,11 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._ended: asyncio.Future[None] | None = None
 
+    @property
+    def running(self) -> bool:
+        """Whether the file is open."""
+        return not self._stopping
+
     async def start(self) -> None:
         """Open the file and bring its schema up to date. :raises Unavailable, WrongSchema: as `Store.open`."""
         loop = asyncio.get_running_loop()
@@ -89,7 +94,7 @@ class Worker:
 
         :raises Unavailable: the file cannot be read. :raises WrongSchema: it is another program's.
         """
-        if not self._stopping:
+        if self.running:
             found: int = await self.read(lambda db: db.execute("PRAGMA user_version").fetchone()[0])
             return found
         return await asyncio.to_thread(self._look)

@@ -19,8 +19,10 @@ import pytest
 
 from gceshim.stores.base import (
     EPOCH,
+    Census,
     CredentialRecord,
     DocumentRecord,
+    KeyUse,
     OperationRecord,
     Store,
     TokenRecord,
@@ -72,9 +74,9 @@ class StoreContract(abc.ABC):
     async def test_what_was_stored_is_there_after_reopening(self, tmp_path: Path) -> None:
         """An acknowledged write outlives the process."""
         records = (
-            operation(expires=NOW + SECOND),
+            operation(expires=NOW + SECOND, key_id="k"),
             CredentialRecord("s", NOW, "k", b"\x00\xff", BODY),
-            TokenRecord("d", "s", "access", NOW, NOW + SECOND, BODY),
+            TokenRecord("d", "s", "access", NOW, NOW + SECOND, BODY, "f", "k"),
             DocumentRecord("o", "c", "n", NOW, BODY),
         )
         async with self.opened(tmp_path) as store:
@@ -369,6 +371,85 @@ class StoreContract(abc.ABC):
             with pytest.raises(ValueError, match="family"):
                 await store.tokens.delete_family("")
             assert await store.tokens.get("1") == TokenRecord("1", "a", "access", NOW, NOW)
+
+    @in_loop
+    async def test_all_tokens_that_a_key_has_signed_are_removed_together(self, tmp_path: Path) -> None:
+        """A key that is given up must open nothing any more."""
+        async with self.opened(tmp_path) as store:
+            for digest, key in (("1", "k"), ("2", "k"), ("3", "l"), ("4", "")):
+                await store.tokens.insert(TokenRecord(digest, "a", "access", NOW, NOW + SECOND, {}, "", key))
+            assert await store.tokens.delete_key("k") == 2
+            assert await store.tokens.delete_key("k") == 0
+            with pytest.raises(ValueError, match="key"):
+                await store.tokens.delete_key("")
+            assert [await store.tokens.get(digest) is not None for digest in "1234"] == [False, False, True, True]
+
+    @in_loop
+    async def test_an_update_tells_the_key_of_the_new_content(self, tmp_path: Path) -> None:
+        """What was sealed anew needs the old key no more."""
+        async with self.opened(tmp_path) as store:
+            await store.operations.insert(operation(key_id="k"))
+            changed = await store.operations.update(operation(key_id="l"))
+            assert await store.operations.get(operation().name) == changed == operation(key_id="l", version=2)
+
+    @in_loop
+    async def test_what_is_there_is_counted(self, tmp_path: Path) -> None:
+        """By state, holder, kind, collection and key; what has expired is not there."""
+        async with self.opened(tmp_path) as store:
+            for record in (
+                operation(1, lease_holder="x", lease_until=NOW + SECOND, key_id="k", inserted=NOW - SECOND),
+                operation(2, lease_holder="x", lease_until=NOW + SECOND),
+                operation(3, lease_holder="y", lease_until=NOW + SECOND, key_id="l"),
+                operation(4, lease_holder="y", lease_until=NOW),
+                operation(5, lease_holder="", lease_until=EPOCH, done=True, inserted=EPOCH),
+            ):
+                await store.operations.insert(record)
+            for subject, key in (("a", "k"), ("b", "k"), ("c", "l")):
+                await store.credentials.insert(CredentialRecord(subject, NOW, key, b"1"))
+            for digest, kind, seconds, key in (
+                ("1", "access", 1, "k"),
+                ("2", "access", 3, "k"),
+                ("3", "refresh", 2, "l"),
+                ("4", "used", 2, ""),
+                ("5", "refresh", 0, "l"),
+            ):
+                await store.tokens.insert(TokenRecord(digest, "s", kind, NOW, NOW + seconds * SECOND, {}, "", key))
+            for owner, collection in (("o", "c"), ("p", "c"), ("", "d")):
+                await store.documents.insert(DocumentRecord(owner, collection, "n", NOW, {}))
+
+            assert await store.upkeep.census(NOW) == Census(
+                operations={"running": 3, "waiting": 1, "done": 1},
+                oldest_unfinished=NOW - SECOND,
+                leases={"x": 2, "y": 1},
+                credentials=3,
+                tokens={"access": 2, "refresh": 1, "used": 1},
+                documents={"c": 2, "d": 1},
+                keys={"k": KeyUse(2, 1, 2, NOW + 3 * SECOND), "l": KeyUse(1, 1, 1, NOW + 2 * SECOND)},
+            )
+
+    @in_loop
+    async def test_nothing_is_counted_in_an_empty_store(self, tmp_path: Path) -> None:
+        """The first look is at this one."""
+        async with self.opened(tmp_path) as store:
+            nothing = Census({"running": 0, "waiting": 0, "done": 0}, None, {}, 0, {}, {}, {})
+            assert await store.upkeep.census(NOW) == nothing
+
+    @in_loop
+    async def test_a_schema_is_made_by_migration_too_and_stays_when_it_is_the_present_one(self, tmp_path: Path) -> None:
+        """An installation may begin with it, and may repeat it."""
+        store = self.make(tmp_path)
+        assert await store.upkeep.version() == 0
+        for _ in range(2):
+            await store.upkeep.migrate(lambda what, done, total: None)
+            assert await store.upkeep.version() == store.upkeep.schema
+        await store.open()
+        await store.operations.insert(operation())
+        await store.upkeep.scrub()
+        await store.upkeep.migrate(lambda what, done, total: None)
+        await store.close()
+        async with self.opened(tmp_path) as store:
+            assert await store.operations.get(operation().name) == operation()
+            assert await store.schema_version() == store.upkeep.schema
 
     @in_loop
     async def test_documents_are_kept_by_owner_and_collection(self, tmp_path: Path) -> None:
