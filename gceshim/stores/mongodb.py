@@ -77,6 +77,8 @@ class MongoStore(Store):
         standalone: bool = False,
     ) -> None:
         part = int(max(1.0, timeout_seconds / 3) * 1000)  # of one try, so that there is time for another
+        # Shorter than the whole, as it takes up to half a second more: its error tells what is wrong, a timeout not.
+        selection = int(max(timeout_seconds - 1.0, 0.6 * timeout_seconds) * 1000)
         try:
             self._client: AsyncIOMotorClient[Json] = AsyncIOMotorClient(
                 uri,
@@ -90,7 +92,7 @@ class MongoStore(Store):
                 retryReads=True,
                 maxPoolSize=pool_size,
                 waitQueueTimeoutMS=part,
-                serverSelectionTimeoutMS=int(timeout_seconds * 900),
+                serverSelectionTimeoutMS=selection,
                 connectTimeoutMS=part,
                 socketTimeoutMS=part,
             )

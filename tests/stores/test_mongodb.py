@@ -63,7 +63,7 @@ async def test_a_server_that_refuses_is_told_from_one_that_is_not_there(
     """Each has another remedy, and the server's own text may hold what nobody is to see."""
     async with fake_mongodb(answers, {"setName": "rs0", "saslSupportedMechs": []}) as port:
         address = f"mongodb://{login}127.0.0.1:{port}/?directConnection=true&authMechanism=SCRAM-SHA-256"
-        store = MongoStore(address if login else address.partition("&")[0], timeout_seconds=3)
+        store = MongoStore(address if login else address.partition("&")[0], timeout_seconds=10)
         with pytest.raises(Unavailable, match=words) as raised:
             await store.open()
         await store.close()
