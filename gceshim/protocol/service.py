@@ -40,7 +40,7 @@ from gceshim.protocol.limits import Limiter, Limits
 from gceshim.protocol.links import Links
 from gceshim.protocol.page_tokens import PageTokens
 from gceshim.protocol.router import Route, split_path
-from gceshim.protocol.wire import WireReply, WireRequest, compressed, json_reply
+from gceshim.protocol.wire import WireReply, WireRequest, compressed, json_reply, revalidated
 from gceshim.trace import Trace, current, tracing
 
 LOG = logging.getLogger("gceshim.protocol")
@@ -307,7 +307,8 @@ class Service:
         answer = await implementation(call)
         if answer is None:
             return WireReply(204)
-        return json_reply(mask.apply(answer) if mask else answer, pretty=standard.pretty)
+        reply = json_reply(mask.apply(answer) if mask else answer, pretty=standard.pretty)
+        return revalidated(reply, request.headers.get("if-none-match")) if request.method == "GET" else reply
 
     def _body(self, request: WireRequest, api: Api, method: Method) -> dict[str, Any] | None:
         if request.truncated or len(request.body) > self.options.max_body_bytes:

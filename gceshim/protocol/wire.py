@@ -1,6 +1,7 @@
 """A request and a reply as bytes and strings, free of any HTTP library, and how a body is encoded."""
 
 import gzip
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -11,6 +12,7 @@ JSON_TYPE: Final = "application/json; charset=UTF-8"
 _PRETTY_BYTES: Final = 64 * 1024
 _LARGEST_PRETTY_BYTES: Final = 1024 * 1024
 _GZIP_LEVEL: Final = 4
+_TAGGED_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,23 @@ def json_reply(value: Any, *, status: int = 200, pretty: bool | None = None) -> 
     if pretty is not False and len(body) <= (_LARGEST_PRETTY_BYTES if pretty else _PRETTY_BYTES):
         body = encoding.pretty(value)
     return WireReply(status, {"Content-Type": JSON_TYPE}, body)
+
+
+def revalidated(reply: WireReply, if_none_match: str | None) -> WireReply:
+    """
+    The answer of a read with an ETag, or 304 for a client that has it already.
+
+    The ETag is weak, as one answer comes compressed or not. A long one, of a list, is hashed only for a client that
+    has asked: Compute Engine's own lists have none. Source: RFC 9110, "If-None-Match"; `ETag` of Google's API pages.
+
+    :param if_none_match: the header; None when it was not sent.
+    """
+    if reply.status != 200 or (if_none_match is None and len(reply.body) > _TAGGED_BYTES):
+        return reply
+    tag = f'"{hashlib.blake2b(reply.body, digest_size=12).hexdigest()}"'
+    headers = {"ETag": f"W/{tag}"}
+    known = [item.strip().removeprefix("W/") for item in (if_none_match or "").split(",")]
+    return WireReply(304, headers) if tag in known or "*" in known else reply.with_headers(headers)
 
 
 def compressed(reply: WireReply, accept_encoding: str, minimum_bytes: int) -> WireReply:
