@@ -88,11 +88,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Make, change or remove the configuration."""
     only_shown = args.dry_run or args.json
     if args.remove:
-        present = Gcloud(environ, [ACTIVE])
-        _do(present, _removal(args.name, present.configurations()), {}, args)
-        if not only_shown:
-            print(f"removed the configuration {args.name}")
-        return 0
+        return _remove(args, Gcloud(environ, [ACTIVE]), only_shown=only_shown)
     server, login = _server(args, environ)
     authority = _authority(server.url, args.ca_file, environ)
     properties = _properties(server, login, authority)
@@ -214,6 +210,18 @@ def _log_in(name: str, server: str, login: Login) -> Step:
     return Step(("auth", "login", f"--configuration={name}"), environ=environ, talks=True)
 
 
+def _remove(args: argparse.Namespace, gcloud: Gcloud, *, only_shown: bool) -> int:
+    there = gcloud.configurations()
+    _do(gcloud, _removal(args.name, there), {}, args)
+    account = there[args.name].properties.get("core/account", "")
+    if not only_shown:
+        print(f"removed the configuration {args.name}")
+    if not only_shown and SERVICE_ACCOUNT.fullmatch(account):
+        # `auth revoke` refuses service accounts that are not Google's, and sends a person's token to Google.
+        print(f"gcloud keeps the key of {account}; gceshim service-account key delete makes it worthless")
+    return 0
+
+
 def _removal(name: str, there: Mapping[str, Configuration]) -> list[Step]:
     if name not in there:
         raise CommandError(f"gcloud has no configuration {name}")
@@ -223,11 +231,6 @@ def _removal(name: str, there: Mapping[str, Configuration]) -> list[Step]:
         if "default" not in there:
             steps.append(Step(("config", "configurations", "create", "default", "--no-activate")))
         steps.append(Step(("config", "configurations", "activate", "default")))
-    account = there[name].properties.get("core/account", "")
-    shared = any(account == other.properties.get("core/account") for key, other in there.items() if key != name)
-    if SERVICE_ACCOUNT.fullmatch(account) and not shared:
-        # Forgets the key on this machine. For a person's account gcloud would send its token to Google to be revoked.
-        steps.append(Step(("auth", "revoke", account, "--quiet"), warns=False))
     return [*steps, Step(("config", "configurations", "delete", name, "--quiet"), warns=False)]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.clients.demo import Cloud, Demo, running
 from tests.clients.gcloud import Gcloud
+from tests.clients.secure import Secure, secured
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +36,13 @@ def slow_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     )
     with running(home, "--simulator-config", str(config)) as demo:
         yield demo
+
+
+@pytest.fixture(scope="session")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
+    """A server behind TLS, with a service account."""
+    with secured(tmp_path_factory.mktemp("secure")) as secure:
+        yield secure
 
 
 @pytest.fixture(scope="session")
