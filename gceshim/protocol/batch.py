@@ -11,7 +11,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http.client import responses
 from typing import Final
 
@@ -34,9 +34,19 @@ _REQUEST_LINE: Final = re.compile(
 _BOUNDARY: Final = re.compile(r';\s*boundary=(?:"([^"\x00-\x1f]{1,200})"|([^\s;",]{1,200}))', re.IGNORECASE)
 _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 _CONTENT_ID: Final = re.compile(r"[\x20-\x7e\x80-\xff]{1,1000}")
+_WAIT: Final = re.compile(r"/operations/[^/]+/wait/*\Z")
+_LONG_BYTES: Final = 256 * 1024
 # Each inner request has these for itself; every other header of the outer request holds for all of them.
 _NOT_INHERITED: Final = frozenset(
-    {"accept-encoding", "connection", "host", "transfer-encoding", "x-http-method-override", "x-request-id"}
+    {
+        "accept-encoding",
+        "connection",
+        "host",
+        "if-none-match",
+        "transfer-encoding",
+        "x-http-method-override",
+        "x-request-id",
+    }
 )
 
 
@@ -44,27 +54,25 @@ async def handle_batch(service: Service, request: WireRequest) -> WireReply:
     """
     Answer a batch request: 200 with an answer for each part, or one error when the envelope itself is at fault.
 
-    The parts run at the same time, as some of them may wait for operations, up to the options' `batch_concurrency`.
+    The options' `batch_concurrency` of the parts run at the same time, and beside them all those that wait for an
+    operation, which costs nothing. When the client goes away, and this is cancelled, so are they.
     """
     started = time.monotonic()
     request = service.identified(request)
-    tasks: list[asyncio.Task[bytes]] = []
+    parts: list[bytes] = []
     try:
         parts = _parts(service, request)
     except ApiError as exc:
         reply, detail = error_reply(exc), exc.detail
     else:
-        room = _Room(asyncio.Semaphore(service.options.batch_concurrency))
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(_answer(service, request, index, part, room)) for index, part in enumerate(parts)
-            ]
-        reply, detail = _envelope([task.result() for task in tasks]), ""
-    service.record(request, "batch", reply.status, time.monotonic() - started, detail, parts=len(tasks))
-    accept_encoding = request.headers.get("accept-encoding", "")
-    return compressed(reply, accept_encoding, service.options.gzip_min_bytes).with_headers(
-        {"X-Request-Id": request.request_id, "Cache-Control": "private, no-store"}
-    )
+        reply, detail = _envelope(await _Run(service, request, parts).answers()), ""
+    service.record(request, "batch", reply.status, time.monotonic() - started, detail, parts=len(parts))
+    arguments = (reply, request.headers.get("accept-encoding", ""), service.options.gzip_min_bytes)
+    if len(reply.body) > _LONG_BYTES:  # some 20 ms for each MiB, in which nobody else would be answered
+        reply = await asyncio.to_thread(compressed, *arguments)
+    else:
+        reply = compressed(*arguments)
+    return reply.with_headers({"X-Request-Id": request.request_id, "Cache-Control": "private, no-store"})
 
 
 def _parts(service: Service, request: WireRequest) -> list[bytes]:
@@ -109,31 +117,65 @@ def _split(body: bytes, boundary: bytes) -> Iterator[bytes]:
         yield body[start:]
 
 
-@dataclass(slots=True)
-class _Room:
-    """What the parts of one batch share: how many may run, and how much there is to answer by now."""
+class _Run:
+    """The parts of one batch, on their way to be answered."""
 
-    slots: asyncio.Semaphore
-    answer_bytes: int = 0
+    def __init__(self, service: Service, outer: WireRequest, parts: Sequence[bytes]) -> None:
+        self._service = service
+        self._outer = outer
+        self._parts = parts
+        self._left = iter(range(len(parts)))
+        self._turn = asyncio.Lock()
+        self._answers = [b""] * len(parts)
+        self._answer_bytes = 0
+
+    async def answers(self) -> Sequence[bytes]:
+        """The answer of each part, in their order."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self._service.options.batch_concurrency, len(self._parts))):
+                group.create_task(self._work(group))
+        return self._answers
+
+    async def _work(self, group: asyncio.TaskGroup) -> None:
+        """Take one part after the other; one begins in each round of the event loop, so that others have theirs."""
+        for index in self._left:
+            async with self._turn:
+                await asyncio.sleep(0)
+            content_id, inner = self._read(index)
+            if isinstance(inner, WireReply):
+                self._put(index, content_id, inner)
+            elif _waits(inner):
+                group.create_task(self._answer(index, content_id, inner))
+            else:
+                await self._answer(index, content_id, inner)
+
+    def _read(self, index: int) -> tuple[str, WireRequest | WireReply]:
+        """A part's Content-ID, and its request, or the answer when it is none."""
+        content_id = ""
+        try:
+            headers, content = _headers(self._parts[index].lstrip(b"\r\n"))
+            content_id = headers.get("content-id", "")
+            if content_id and not _CONTENT_ID.fullmatch(content_id):
+                content_id = ""
+                raise BadRequest("The Content-ID of the part is malformed.")
+            return content_id, _inner_request(self._outer, index, content)
+        except ApiError as exc:
+            return content_id, error_reply(exc)
+
+    async def _answer(self, index: int, content_id: str, inner: WireRequest) -> None:
+        if self._answer_bytes > self._service.options.batch_answer_bytes:
+            refusal = AnswerTooLarge("The batch has too much to answer; send fewer parts.")
+            self._put(index, content_id, error_reply(refusal))
+        else:
+            self._put(index, content_id, await self._service.handle(inner))
+
+    def _put(self, index: int, content_id: str, reply: WireReply) -> None:
+        self._answers[index] = _part(content_id, reply)
+        self._answer_bytes += len(self._answers[index])
 
 
-async def _answer(service: Service, outer: WireRequest, index: int, part: bytes, room: _Room) -> bytes:
-    content_id = ""
-    try:
-        headers, content = _headers(part.lstrip(b"\r\n"))
-        content_id = headers.get("content-id", "")
-        if content_id and not _CONTENT_ID.fullmatch(content_id):
-            content_id = ""
-            raise BadRequest("The Content-ID of the part is malformed.")
-        inner = _inner_request(outer, index, content)
-    except ApiError as exc:
-        return _part(content_id, error_reply(exc))
-    async with room.slots:
-        if room.answer_bytes > service.options.batch_answer_bytes:
-            return _part(content_id, error_reply(AnswerTooLarge("The batch has too much to answer; send fewer parts.")))
-        made = _part(content_id, await service.handle(inner))
-    room.answer_bytes += len(made)
-    return made
+def _waits(inner: WireRequest) -> bool:
+    return _WAIT.search(inner.path) is not None or "wait" in inner.headers.get("prefer", "").lower()
 
 
 def _inner_request(outer: WireRequest, index: int, content: bytes) -> WireRequest:

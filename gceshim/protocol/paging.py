@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from gceshim.protocol.errors import InvalidParameter, invalid_value
 from gceshim.protocol.filter import Filter
-from gceshim.protocol.page_tokens import PageTokens, State, bad_token
+from gceshim.protocol.page_tokens import State, bad_token
 from gceshim.protocol.sources import PAGE_SIZE, SCAN_PAGES, BadState, Keyed, Source
 
 if TYPE_CHECKING:
     from gceshim.protocol.call import Call
-
-__all__ = ["PageTokens", "collect", "list_filter"]
 
 Json = dict[str, Any]
 T = TypeVar("T")

@@ -94,7 +94,7 @@ class ServiceOptions:
     :param request_timeout_seconds: a call that takes longer is a 504; longer than the longest wait, 120 s.
     :param batch_max_bytes: a larger batch request is a 413.
     :param batch_answer_bytes: once a batch has so much to answer, its further parts are refused.
-    :param batch_concurrency: parts of one batch that run at once; as some wait up to 120 s, better many than few.
+    :param batch_concurrency: parts of one batch that run at once, those that wait for operations not counted.
     :param page_token_keys: shared by all processes behind one URL; the first signs, all may have. Empty: random.
     :param observe: called after each request.
     """
@@ -111,7 +111,7 @@ class ServiceOptions:
     request_timeout_seconds: float = 180.0
     batch_max_bytes: int = 8 * 1024 * 1024
     batch_answer_bytes: int = 64 * 1024 * 1024
-    batch_concurrency: int = 100
+    batch_concurrency: int = 32
     page_token_keys: Sequence[bytes] = ()
     observe: Callable[[Observation], None] | None = None
 
