@@ -114,6 +114,8 @@ class Tokens:
         if claims.get("use") != kind:
             raise InvalidToken("The token is not for this use.")
         record = await self._store.get(digest(token))
+        if record is None and now >= expires:  # the store may have dropped it, used or not
+            raise InvalidToken("The token has expired.")
         if record is None:
             raise RevokedToken("The token has been revoked.", str(claims.get("fam", "")))
         if (record.subject, record.kind) != (claims.get("sub"), kind):

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jose import jwt
 
-from gceshim.auth.errors import InvalidToken
+from gceshim.auth.errors import InvalidToken, RevokedToken
 from gceshim.auth.tokens import PURPOSE, SKEW_SECONDS, digest
 from gceshim.stores.base import TokenRecord
 from tests.stores.running import in_loop
@@ -288,3 +288,57 @@ async def test_errors_show_no_token() -> None:
             with pytest.raises(InvalidToken) as caught:
                 await there.tokens().check(bad)
             assert token[:20] not in str(caught.value)
+
+
+@in_loop
+async def test_the_tokens_of_one_grant_end_together() -> None:
+    """And no others; tokens that came of no grant are no family."""
+    async with world() as there:
+        tokens = there.tokens()
+        ours = [await tokens.issue("a", 3600, family="f", kind=kind) for kind in ("access", "refresh")]
+        others = [await tokens.issue("a", 3600, family="g"), await tokens.issue("a", 3600)]
+        assert await tokens.revoke_family("f") == 2
+        assert await tokens.revoke_family("") == 0
+        for token, kind in zip(ours, ("access", "refresh"), strict=True):
+            with pytest.raises(RevokedToken):
+                await tokens.check(token, kind=kind)
+        for token in others:
+            await tokens.check(token)
+
+
+@in_loop
+async def test_a_spent_token_tells_its_family_to_whom_it_is_for() -> None:
+    """So that its grant can be ended; for another use it is just no good."""
+    async with world() as there:
+        tokens = there.tokens()
+        token = await tokens.issue("a", 3600, kind="refresh", family="f", body={"scopes": ["s"]})
+        record = await tokens.check(token, kind="refresh")
+        assert (record.family, record.body["scopes"]) == ("f", ["s"])
+        assert [await tokens.spend(record), await tokens.spend(record)] == [True, False]
+        with pytest.raises(RevokedToken) as caught:
+            await tokens.check(token, kind="refresh")
+        assert caught.value.family == "f"
+        with pytest.raises(InvalidToken, match="not for this use") as other:
+            await tokens.check(token)
+        assert not isinstance(other.value, RevokedToken)
+
+
+@in_loop
+async def test_a_token_that_the_store_dropped_after_its_time_is_not_taken_for_used() -> None:
+    """Stores drop what is past; that a clock is late ends nobody's login."""
+    async with world() as there:
+        token = await there.tokens().issue("a", 60, family="f")
+        there.advance(61)
+        await there.store.tokens.delete(digest(token))
+        with pytest.raises(InvalidToken, match="expired") as caught:
+            await there.tokens().check(token)
+        assert not isinstance(caught.value, RevokedToken)
+
+
+@in_loop
+async def test_a_text_is_used_once() -> None:
+    """Though it was not stored before."""
+    async with world() as there:
+        tokens = there.tokens()
+        assert [await tokens.use_once("text", "a", 60) for _ in range(3)] == [True, False, False]
+        assert await tokens.use_once("another", "a", 60)

@@ -17,10 +17,12 @@ from tornado import httputil, routing, web
 from tornado.http1connection import HTTP1Connection
 
 from gceshim.auth.errors import BackendUnavailable
-from gceshim.auth.oauth.replies import OAuthError, error_reply, unavailable
+from gceshim.auth.oauth.replies import OAuthError, error_reply, too_many, unavailable
+from gceshim.protocol.errors import RateLimitExceeded
 from gceshim.protocol.service import Service
 from gceshim.protocol.wire import WireReply, WireRequest
 from gceshim.stores.errors import StoreError
+from gceshim.trace import Trace, tracing
 
 LOG = logging.getLogger("gceshim.oauth")
 
@@ -112,12 +114,28 @@ class _Handler(web.RequestHandler):
         return None
 
     async def _answer(self) -> None:
-        started = time.monotonic()
         request = self._service.identified(self._wire_request())
+        self._service.in_flight += 1
+        try:
+            with tracing(Trace(request.request_id)):
+                reply = await self._recorded(request)
+        finally:
+            self._service.in_flight -= 1
+        self._write(reply, request.request_id)
+
+    get = head = post = put = patch = delete = options = _answer
+
+    async def _recorded(self, request: WireRequest) -> WireReply:
+        """Never raises; as with the API, who is not known here may not ask without end."""
+        started = time.monotonic()
+        address = self._service.address(request)
         detail = ""
         try:
+            self._service.limiter.check_address(address)
             async with asyncio.timeout(_ANSWER_TIMEOUT_SECONDS):
                 reply = await self._answered(request)
+        except RateLimitExceeded as exc:
+            reply, detail = error_reply(too_many(exc)), exc.detail
         except OAuthError as exc:
             reply, detail = error_reply(exc), exc.error
         except (BackendUnavailable, StoreError, TimeoutError) as exc:
@@ -125,10 +143,10 @@ class _Handler(web.RequestHandler):
         except Exception as exc:  # the outermost edge: a mistake of ours must not end the server
             LOG.exception("unexpected error", extra={"request_id": request.request_id})
             reply, detail = error_reply(OAuthError("server_error", "Internal error.", status=500)), type(exc).__name__
+        if 400 <= reply.status < 500 and reply.status != RateLimitExceeded.status:
+            self._service.limiter.count_stranger(address)
         self._service.record(request, self._endpoint.name, reply.status, time.monotonic() - started, detail)
-        self._write(reply, request.request_id)
-
-    get = head = post = put = patch = delete = options = _answer
+        return reply
 
     async def _answered(self, request: WireRequest) -> WireReply:
         method = "GET" if request.method == "HEAD" else request.method

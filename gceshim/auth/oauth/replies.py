@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from gceshim.protocol.errors import RateLimitExceeded
 from gceshim.protocol.wire import WireReply, json_reply
 
 # RFC 6749, 5.2: what error_description may hold
@@ -35,6 +36,11 @@ def unavailable() -> OAuthError:
     """What is answered while the store or the backend gives no answer."""
     text = "The server cannot tell just now; try again."
     return OAuthError("temporarily_unavailable", text, status=503, headers={"Retry-After": "5"})
+
+
+def too_many(error: RateLimitExceeded) -> OAuthError:
+    """What is answered to those who ask too often without being known."""
+    return OAuthError("temporarily_unavailable", error.message, status=error.status, headers=error.headers)
 
 
 def error_reply(error: OAuthError) -> WireReply:

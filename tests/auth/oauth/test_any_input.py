@@ -19,7 +19,7 @@ from gceshim.testing.world import World
 
 from .program import ADC, FORM, GCLOUD, JWT_BEARER, LOOPBACK, PKCE, SCOPE, VERIFIER, Program, robot
 
-SOME = settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+SOME = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 NAMES = [
     "access_token",

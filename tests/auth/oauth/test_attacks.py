@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import itertools
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -93,24 +94,22 @@ async def test_a_code_is_good_for_the_client_that_asked_for_it(program: Program,
     assert (await program.exchange(own, client_id=api_key, client_secret=secret_key)).status == 200
 
 
-@pytest.mark.parametrize(
-    "redirect_uri", ["http://localhost:8086/", "http://127.0.0.1:8085/", "http://localhost:8085", ""]
-)
 @pytest.mark.gen_test
-async def test_a_code_is_good_with_its_own_redirect(program: Program, redirect_uri: str) -> None:
+async def test_a_code_is_good_with_its_own_redirect(program: Program) -> None:
     """RFC 6749, 4.1.3: identical, and there."""
-    answer = await program.exchange(await program.code(), redirect_uri=redirect_uri)
-    assert answer.status == 400
-    assert answer.body["error"] == ("invalid_grant" if redirect_uri else "invalid_request")
+    code = await program.code()
+    for redirect_uri in ("http://localhost:8086/", "http://127.0.0.1:8085/", "http://localhost:8085"):
+        assert (await program.exchange(code, redirect_uri=redirect_uri)).error == (400, "invalid_grant")
+    assert (await program.exchange(code, redirect_uri="")).error == (400, "invalid_request")
 
 
-@pytest.mark.parametrize("verifier", ["", "x" * 43, CHALLENGE, VERIFIER + "x", VERIFIER.upper(), "é" * 43])
 @pytest.mark.gen_test
-async def test_a_stolen_code_is_worth_nothing_without_its_verifier(program: Program, verifier: str) -> None:
+async def test_a_stolen_code_is_worth_nothing_without_its_verifier(program: Program) -> None:
     """PKCE: not the challenge itself, as `plain` would have it, and not none."""
     code = await program.code(**PKCE)
-    answer = await program.exchange(code, code_verifier=verifier)
-    assert answer.error == (400, "invalid_grant" if verifier else "invalid_request")
+    for verifier in ("x" * 43, CHALLENGE, VERIFIER + "x", VERIFIER.upper(), "é" * 43):
+        assert (await program.exchange(code, code_verifier=verifier)).error == (400, "invalid_grant")
+    assert (await program.exchange(code)).error == (400, "invalid_request")
     assert (await program.exchange(code, code_verifier=VERIFIER)).status == 200
 
 
@@ -121,46 +120,41 @@ async def test_a_verifier_without_a_challenge_is_refused(program: Program) -> No
     assert (await program.exchange(code, code_verifier=VERIFIER)).error == (400, "invalid_grant")
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
+@pytest.mark.gen_test
+async def test_plain_challenges_are_not_taken(program: Program) -> None:
+    """Whoever sees the request could use the code."""
+    usual = {"response_type": "code", "client_id": GCLOUD, "redirect_uri": LOOPBACK, "scope": SCOPE}
+    for query in (
         {"code_challenge": VERIFIER[:43], "code_challenge_method": "plain"},
         {"code_challenge": CHALLENGE},
         {"code_challenge": CHALLENGE, "code_challenge_method": "s256"},
-    ],
-)
-@pytest.mark.gen_test
-async def test_plain_challenges_are_not_taken(program: Program, query: dict[str, str]) -> None:
-    """Whoever sees the request could use the code."""
-    usual = {"response_type": "code", "client_id": GCLOUD, "redirect_uri": LOOPBACK, "scope": SCOPE}
-    page = await Visitor(program.url).get(urlencode(usual | query))
-    assert (page.status, page.answer["error"]) == (303, "invalid_request")
+    ):
+        page = await Visitor(program.url).get(urlencode(usual | query))
+        assert (page.status, page.answer["error"]) == (303, "invalid_request")
 
 
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "https://evil.example/",
-        "http://localhost.evil.com/",
-        "http://127.0.0.1@evil.com/",
-        "//evil.com/",
-        "http://localhost\\@evil.com/",
-        "\\\\evil.com/",
-        "http://localhost%2f@evil.com/",
-        "http://localhost/#@evil.com/",
-        "javascript:alert(1)",
-    ],
+ELSEWHERE = (
+    "https://evil.example/",
+    "http://localhost.evil.com/",
+    "http://127.0.0.1@evil.com/",
+    "//evil.com/",
+    "http://localhost\\@evil.com/",
+    "\\\\evil.com/",
+    "http://localhost%2f@evil.com/",
+    "http://localhost/#@evil.com/",
+    "javascript:alert(1)",
 )
-@pytest.mark.parametrize("client", ["public", "key"])
+
+
 @pytest.mark.gen_test
-async def test_nobody_is_sent_anywhere_else(program: Program, uri: str, client: str) -> None:
+async def test_nobody_is_sent_anywhere_else(program: Program) -> None:
     """An open redirect; least of all with a code, as a key client's page-less answer would be."""
-    client_id = GCLOUD if client == "public" else program.keys[0]
-    query = {"response_type": "code", "client_id": client_id, "redirect_uri": uri, "scope": SCOPE, "state": "s"}
-    for more in ({}, {"response_type": "token"}, {"scope": '"'}):
+    mistakes: list[dict[str, str]] = [{}, {"response_type": "token"}, {"scope": '"'}]
+    for client_id, uri, more in itertools.product((GCLOUD, program.keys[0]), ELSEWHERE, mistakes):
+        query = {"response_type": "code", "client_id": client_id, "redirect_uri": uri, "scope": SCOPE, "state": "s"}
         page = await Visitor(program.url).get(urlencode(query | more))
-        assert page.status == 400
-        assert "Location" not in page.headers
+        assert page.status == 400, uri
+        assert "Location" not in page.headers, uri
 
 
 # Refresh tokens

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -20,27 +23,25 @@ def program(world: World) -> Program:
     return Program(world)
 
 
-@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.gen_test
-async def test_a_parameter_may_not_be_repeated(program: Program, path: str) -> None:
+async def test_a_parameter_may_not_be_repeated(program: Program) -> None:
     """RFC 6749, 3.1: readers in a row may each take another one. Empty ones count as left out."""
-    for name in ("grant_type", "client_id", "code", "redirect_uri", "scope", "token", "access_token", "unknown"):
-        answer = await program.fetch(path, method="POST", body=f"{name}=a&{name}=b")
+    names = ("grant_type", "client_id", "code", "redirect_uri", "scope", "token", "access_token", "unknown")
+    for path, name, second in itertools.product(PATHS, names, ("a", "b")):
+        answer = await program.fetch(path, method="POST", body=f"{name}=a&{name}={second}")
         assert answer.error == (400, "invalid_request")
-        same = await program.fetch(path, method="POST", body=f"{name}=a&{name}=a")
-        assert same.error == (400, "invalid_request")
     empty = await program.fetch("/oauth2/token", method="POST", body="grant_type=&grant_type=password")
     assert empty.error == (400, "unsupported_grant_type")
 
 
-@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.gen_test
-async def test_a_body_is_bounded(program: Program, path: str) -> None:
-    """Whether it says how long it is or not."""
-    fits = await program.fetch(path, method="POST", body="token=" + "x" * (MAX_BODY_BYTES - 6))
-    assert fits.status in (200, 400, 401)
-    longer = await program.fetch(path, method="POST", body="token=" + "x" * (MAX_BODY_BYTES - 5))
-    assert longer.error == (413, "invalid_request")
+async def test_a_body_is_bounded(program: Program) -> None:
+    """To the byte."""
+    for path in PATHS:
+        fits = await program.fetch(path, method="POST", body="token=" + "x" * (MAX_BODY_BYTES - 6))
+        assert fits.status in (200, 400, 401)
+        longer = await program.fetch(path, method="POST", body="token=" + "x" * (MAX_BODY_BYTES - 5))
+        assert longer.error == (413, "invalid_request")
 
 
 @pytest.mark.gen_test
@@ -54,11 +55,11 @@ async def test_parameters_are_bounded_in_number(program: Program) -> None:
         assert answer.error == (400, "invalid_request")
 
 
-@pytest.mark.parametrize("body", ["grant_type=%ff", "%80=x", "grant_type=x\xe9", '{"grant_type": "password"}', "\x00"])
 @pytest.mark.gen_test
-async def test_what_is_no_form_is_refused(program: Program, body: str) -> None:
+async def test_what_is_no_form_is_refused(program: Program) -> None:
     """Bad UTF-8, raw bytes, JSON."""
-    assert (await program.fetch("/oauth2/token", method="POST", body=body)).error == (400, "invalid_request")
+    for body in ("grant_type=%ff", "%80=x", "grant_type=x\xe9", '{"grant_type": "password"}', "\x00"):
+        assert (await program.fetch("/oauth2/token", method="POST", body=body)).error == (400, "invalid_request")
 
 
 @pytest.mark.gen_test
@@ -94,3 +95,22 @@ async def test_an_unusable_host_is_a_mistake_of_the_client(program: Program) -> 
 async def test_doubled_slashes_lead_to_the_same_place(program: Program) -> None:
     """Clients glue URLs together."""
     assert (await program.post("//oauth2//token", grant_type="x")).error == (400, "unsupported_grant_type")
+
+
+class TestStrangers:
+    """Who has nothing that is good may not ask without end."""
+
+    @pytest.fixture
+    def shim_settings(self) -> Mapping[str, Any]:
+        return {"limits.strangers_per_second": 0.1, "limits.strangers_burst": 5}
+
+    @pytest.mark.gen_test
+    async def test_guessing_is_slowed_down(self, program: Program) -> None:
+        """By address; whoever has something good is not counted."""
+        tokens = await program.login(pkce=True)
+        for _ in range(10):
+            assert (await program.refresh(tokens["refresh_token"])).status == 200
+        answers = [await program.refresh("guessed") for _ in range(7)]
+        assert [answer.status for answer in answers] == [400] * 5 + [429] * 2
+        assert answers[-1].body["error"] == "temporarily_unavailable"
+        assert int(answers[-1].headers["Retry-After"]) >= 1
