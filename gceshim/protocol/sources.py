@@ -109,9 +109,9 @@ class Numbered(Generic[T]):
         place = _Place(0, "", ()) if state is None else _Place.of(state)
         number, size = window(place.index, length)
         page = await self.fetch(number + 1, size)
-        start, end = number * size, (number + 1) * size
-        if not place.given:  # from the beginning, or all before was left out by the driver
-            return self._part(place, page, page.items[place.index - start :], end)
+        end = (number + 1) * size
+        if not place.given:  # at the beginning, or nothing but what the driver leaves out came before
+            return self._part(place, page, page.items, end)
         last = self._last_given(page.items, place)
         return await self._found(place) if last is None else self._part(place, page, page.items[last + 1 :], end)
 
