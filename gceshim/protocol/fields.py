@@ -8,7 +8,7 @@ Google's API pages.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gceshim.protocol.discovery import Document
@@ -53,21 +53,26 @@ class Mask:
 class _Reader:
     def __init__(self, text: str) -> None:
         self._text = text
-        self._tokens = [match[1] for match in _TOKEN.finditer(text) if match[1]]
+        self._tokens = [(match[1], match.start()) for match in _TOKEN.finditer(text) if match[1]]
         self._position = 0
 
     def read(self) -> Tree:
         tree = self._list(0)
         if self._position != len(self._tokens):
-            raise _bad(self._text)
+            raise self._unexpected("',' or the end")
         return tree
 
     def _next(self) -> str:
-        return self._tokens[self._position] if self._position < len(self._tokens) else ""
+        return self._tokens[self._position][0] if self._position < len(self._tokens) else ""
+
+    def _unexpected(self, wanted: str) -> InvalidParameter:
+        at_end = self._position == len(self._tokens)
+        place = len(self._text) if at_end else self._tokens[self._position][1]
+        return _bad(self._text, f"{wanted} expected at character {place + 1}")
 
     def _list(self, depth: int) -> Tree:
         if depth > _DEEPEST:
-            raise _bad(self._text)
+            raise _bad(self._text, f"nested more than {_DEEPEST} deep")
         tree: Tree = {}
         while True:
             self._item(tree, depth)
@@ -81,13 +86,13 @@ class _Reader:
             self._position += 1
             names.append(self._name())
         if len(names) > _DEEPEST:
-            raise _bad(self._text)
+            raise _bad(self._text, f"nested more than {_DEEPEST} deep")
         branch: Tree | None = None
         if self._next() == "(":
             self._position += 1
             branch = self._list(depth + len(names))
             if self._next() != ")":
-                raise _bad(self._text)
+                raise self._unexpected("')'")
             self._position += 1
         for name in reversed(names[1:]):
             branch = {name: branch}
@@ -96,7 +101,7 @@ class _Reader:
     def _name(self) -> str:
         name = self._next()
         if not name or name in ",/()":
-            raise _bad(self._text)
+            raise self._unexpected("a field")
         self._position += 1
         return name
 
@@ -134,7 +139,7 @@ def _select(tree: Tree, value: Any) -> Any:
     return selected
 
 
-def _check(document: Document, schema: Mapping[str, Any], tree: Tree) -> None:
+def _check(document: Document, schema: Mapping[str, Any], tree: Tree, path: str = "") -> None:
     while True:
         if "$ref" in schema:
             schema = document.schema(schema["$ref"])
@@ -145,14 +150,29 @@ def _check(document: Document, schema: Mapping[str, Any], tree: Tree) -> None:
     properties = schema.get("properties", {})
     others = schema.get("additionalProperties")
     for name, branch in tree.items():
-        if name == "*":  # not checked below it: there are as many ways as there are members
+        if name == "*":
+            _check_any(document, [*properties.values(), *([others] if others else [])], branch, f"{path}*")
             continue
         facts = properties.get(name, others)
         if facts is None:
-            raise _bad(name)
+            raise _bad(f"{path}{name}", "there is no such field")
         if branch is not None:
-            _check(document, facts, branch)
+            _check(document, facts, branch, f"{path}{name}/")
 
 
-def _bad(text: str) -> InvalidParameter:
-    return InvalidParameter(f"Invalid field selection {shown(text)}", location="fields")
+def _check_any(document: Document, members: Sequence[Mapping[str, Any]], branch: Tree | None, path: str) -> None:
+    """What stands below a `*`: one member at least has to have it."""
+    if not members:
+        raise _bad(path, "there are no fields")
+    for number, facts in enumerate(members if branch is not None else (), start=1):
+        try:
+            _check(document, facts, branch or {}, f"{path}/")
+        except InvalidParameter:
+            if number == len(members):
+                raise
+        else:
+            return
+
+
+def _bad(text: str, why: str) -> InvalidParameter:
+    return InvalidParameter(f"Invalid field selection '{shown(text)}': {why}.", location="fields")

@@ -51,7 +51,20 @@ def test_a_wildcard_goes_through_maps():
 
 @pytest.mark.parametrize(
     "fields",
-    [",", "a,", "items(", "items)", "items()", "/name", "items//name", "items name", "nothing", "items/nothing", "("],
+    [
+        ",",
+        "a,",
+        "items(",
+        "items)",
+        "items()",
+        "/name",
+        "items//name",
+        "items name",
+        "nothing",
+        "items/nothing",
+        "(",
+        "items/name/x",
+    ],
 )
 def test_a_malformed_selector_is_refused(fields):
     """Or one that names what the answer cannot have."""
@@ -82,3 +95,22 @@ def test_fields_apply_to_answers_and_not_to_errors():
             assert (await gce("GET", f"{ZONE}/disks/d?fields=name")).status == 404
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ("items(name", "')' expected at character 11"),
+        ("items(name))", "',' or the end expected at character 12"),
+        ("items/", "a field expected at character 7"),
+        ("items name", "',' or the end expected at character 7"),
+        ("items(id,nothing)", "'items/nothing': there is no such field"),
+        ("items/*/nothing", "'items/*/"),
+        ("*/nothing", "there is no such field"),
+    ],
+)
+def test_a_refusal_tells_what_is_wrong_where(fields, told):
+    """Names are looked at below wildcards too."""
+    with pytest.raises(InvalidParameter) as caught:
+        Mask.parse(fields, DOCUMENT, "InstanceList")
+    assert told in caught.value.message
