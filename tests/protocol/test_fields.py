@@ -105,7 +105,7 @@ def test_fields_apply_to_answers_and_not_to_errors():
         ("items/", "a field expected at character 7"),
         ("items name", "',' or the end expected at character 7"),
         ("items(id,nothing)", "'items/nothing': there is no such field"),
-        ("items/*/nothing", "'items/*/"),
+        ("items/tags/*/nothing", "'items/tags/*/nothing': there is no such field"),
         ("*/nothing", "there is no such field"),
     ],
 )
