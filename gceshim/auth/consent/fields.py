@@ -114,8 +114,10 @@ class Typed:
         """Who wants to sign in, for counting attempts: CloudStack does not tell A from a in names."""
         if self.way == KEYS:
             return f"key {self.values['api_key'].strip()}"
-        name, domain = self.values["username"].strip(), self.values["domain"].strip().strip("/")
-        return f"user {name.casefold()}\n{domain.casefold().removeprefix('root').strip('/')}"
+        domains = [part for part in self.values["domain"].strip().casefold().split("/") if part]
+        if domains[:1] == ["root"]:
+            del domains[0]
+        return "/".join(["user", *domains, self.values["username"].strip().casefold()])
 
 
 def panels(typed: Typed | None = None, *, refused: bool = False) -> tuple[Panel, ...]:

@@ -36,6 +36,7 @@ SIGN_IN_SECONDS: Final = 90
 _MOST_PARAMETERS: Final = 100
 _FORM: Final = "application/x-www-form-urlencoded"
 _REFUSED: Final = "This request cannot be answered"
+_WARNING: Final = "Allow it only if you have just started that program yourself."
 _MISSING: Final = Alert("Something is missing.", "Please fill in what is marked below.")
 _UNAVAILABLE: Final = Alert(
     "CloudStack cannot be reached.", "What you typed could not be checked. Please try again in a moment."
@@ -229,9 +230,9 @@ def _form(request: WireRequest) -> Mapping[str, str]:
 
 def _destination(asked: AuthorizationRequest) -> str:
     if asked.redirect.shows_code:
-        return "If you allow it, this page shows a code, which you copy into the program yourself."
+        return f"If you allow it, this page shows a code, which you copy into the program yourself. {_WARNING}"
     port = urlsplit(asked.redirect.uri).port or 80
-    return f"If you allow it, the answer goes to a program on this computer, at port {port}."
+    return f"If you allow it, the answer goes to a program on this computer, at port {port}. {_WARNING}"
 
 
 def _alert(error: SignInRefused) -> Alert:
