@@ -179,10 +179,10 @@ class Shim:
             raise
 
     async def close(self) -> None:
-        """Let operations that are under way finish for a while, hand over the rest, and give everything back."""
+        """Hand over the operations that are under way, and give everything back."""
         self.drain()
         self.instruments.lag.stop()
-        await self.engine.close(self.settings.server.shutdown_seconds)
+        await self.engine.close(0.0)
         await self.presence.close()
         await self.driver.close()
         await self.store.close()

@@ -125,9 +125,10 @@ def _authored(cloudstack: Simulator) -> Iterator[str]:
     [account] = [row for row in cloudstack.inspect.rows(model.Account) if row.name == OWNER]
     reserved = decode(cloudstack.tags(account.uuid))[1]
     for key, body in reserved.items():
-        kind, name, number = key.split("/")
+        kind, _, rest = key.partition("/")
+        name, _, number = rest.partition("/")
         if kind == "firewall":
             port, [target] = body.get("protocols", [["", "0"]])[0][1], body.get("target-tags", ["all"])
             yield rule(name, int(port), body.get("description", ""), target)
         elif f"firewall/{name}/{number}" not in reserved:
-            yield f"{key} without a rule"
+            yield f"{kind} of {name} without anything"

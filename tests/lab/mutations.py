@@ -32,7 +32,6 @@ SHARES = {
     "rule patch": 3,
     "project metadata": 1,
 }
-OLD_RULES = 3
 PROJECT = {"project": HERE["project"]}
 LARGER = "Medium Instance"
 
@@ -79,7 +78,7 @@ class Mix:
             vm.state, vm.host = "Stopped", None
         for name in (*by_kind["detach"], *by_kind["delete"][::4]):
             self._disk(cloudstack, f"data-of-{name}", name)
-        for index in range(OLD_RULES):
+        for index in range(self._counts["rule patch"]):
             operation = await gce.call(
                 "compute.firewalls.insert", **PROJECT, body=rule_body(f"old-{index}", 7000 + 10 * index)
             )

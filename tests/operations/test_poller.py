@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,8 +12,9 @@ from dataclasses import replace
 import pytest
 
 from gceshim.drivers import errors
-from gceshim.model import Job, JobState
+from gceshim.model import Job, JobState, Tenant
 from gceshim.operations.poller import Poller
+from gceshim.operations.record import Operation
 from gceshim.operations.settings import OperationsSettings
 from tests.stores.running import in_loop, until
 
@@ -203,3 +206,78 @@ async def test_those_who_wait_for_another_process_share_its_looks() -> None:
         operations = [await begin(runner, Act(job=True, rounds=20)) for _ in range(3)]
         ended = await asyncio.gather(*(done(reader, operations[number % 3]) for number in range(300)))
         assert {operation.name for operation in ended} == {operation.name for operation in operations}
+
+
+@in_loop
+async def test_two_thousand_who_wait_are_woken_by_the_look_that_saw_the_end() -> None:
+    """Each within 100 ms of it, in the median; and nobody costs a thread."""
+    seen: dict[str, float] = {}
+    clock = asyncio.get_running_loop().time
+
+    class Noting(Backend):
+        async def get(self, tenant: Tenant, job_id: str) -> Job:
+            job = await super().get(tenant, job_id)
+            if job.state is not JobState.PENDING:
+                seen[job_id.partition("/")[0]] = clock()
+            return job
+
+    async with in_memory() as store, started(make_engine(store, Noting())) as engine:
+        operations = [await begin(engine, Act(job=True, rounds=40)) for _ in range(40)]
+        threads = threading.active_count()
+
+        async def delay(operation: Operation) -> float:
+            await done(engine, operation)
+            return clock() - seen[operation.name]
+
+        delays = await asyncio.gather(*(delay(operation) for operation in operations for _ in range(50)))
+        assert threading.active_count() == threads
+    assert statistics.median(delays) <= 0.1
+
+
+@in_loop
+async def test_a_job_that_ends_soon_is_seen_soon_beside_many_long_ones() -> None:
+    """The sweeps follow the youngest job; two after one another take no longer than their own time and some looks."""
+    backend = Backend()
+    settings = replace(FAST, poll_min_seconds=0.01, poll_sweep_seconds=0.02, poll_max_seconds=1000.0)
+    for number in range(50):
+        backend.begin_job(f"long {number}", rounds=10**9)
+    async with polling(backend, settings) as poller:
+        waits = [asyncio.ensure_future(poller.wait(tenant(), f"long {number}")) for number in range(50)]
+        await until(lambda: backend.sweeps >= 15)  # by now they are far apart
+        sweeps = backend.sweeps
+        for number in range(2):
+            backend.begin_job(f"short {number}", rounds=2)
+            await poller.wait(tenant(), f"short {number}")
+        assert backend.sweeps - sweeps <= 6
+        for wait in waits:
+            wait.cancel()
+
+
+@in_loop
+async def test_a_slow_backend_is_swept_less_often() -> None:
+    """One sweep of a tenant at a time, and no more than a third of the time is spent with them."""
+    sweeping, most = 0, 0
+
+    class Slow(Backend):
+        async def pending(self, tenant: Tenant) -> frozenset[str] | None:
+            nonlocal sweeping, most
+            sweeping += 1
+            most = max(most, sweeping)
+            await asyncio.sleep(0.05)
+            sweeping -= 1
+            return await super().pending(tenant)
+
+    backend = Slow()
+    loop = asyncio.get_running_loop()
+    async with polling(backend, replace(FAST, poll_max_seconds=1000.0)) as poller:
+        started_at = loop.time()
+        waits = []
+        for number in range(60):  # there is always a young one
+            backend.begin_job(f"j{number}", rounds=10**9)
+            waits.append(asyncio.ensure_future(poller.wait(tenant(), f"j{number}")))
+            await asyncio.sleep(0.01)
+        took = loop.time() - started_at
+        for wait in waits:
+            wait.cancel()
+    assert most == 1
+    assert backend.sweeps <= took / 0.15 + 2
