@@ -137,7 +137,7 @@ def warn_when_open(settings: ServerSection) -> None:
         LOG.info("plain HTTP on %s: relying on the proxy in front for TLS", settings.address)
         return
     LOG.warning(
-        "PLAIN HTTP ON %s: bearer tokens can be read on their way. Set server.tls_certificate and server.tls_key, "
+        "PLAIN HTTP ON %s: tokens can be read on their way. Set server.tls_certificate and server.tls_key, "
         "or listen on 127.0.0.1 behind a proxy that does TLS.",
         settings.address,
     )
