@@ -10,6 +10,7 @@ examples:
   python -m benchmarks --quick
   python -m benchmarks --machines 500 --concurrency 1 32 --seconds 5 --json
   python -m benchmarks --machines 500 --concurrency 8 --profile
+  python -m benchmarks --machines 500 --concurrency 32 --operations list --workers 2
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(report.machine(), end="\n\n")
         print(report.heading(), flush=True)
     for machines in args.machines or ((10, 500) if args.quick else MACHINES):
-        with Bench(machines) as bench:
+        with Bench(machines, args.workers) as bench:
             for concurrency in args.concurrency or CONCURRENCY:
                 for name in args.operations or OPERATIONS:
                     if args.profile:
@@ -79,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--machines", type=_count, nargs="+", help="machines in the cloud (default: 10 500 5000)")
     made.add_argument("--concurrency", type=_count, nargs="+", help="clients at once (default: 1 32)")
     made.add_argument("--operations", nargs="+", choices=[*OPERATIONS], help="what is measured (default: all)")
+    made.add_argument("--workers", type=_count, default=1, help="processes of the server (default: 1)")
     made.add_argument("--seconds", type=_seconds, help=f"length of each of the {ROUNDS} rounds (default: {SECONDS:g})")
     made.add_argument("--profile", action="store_true", help="print where the server's event loop spends its time")
     made.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
@@ -86,10 +88,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 class Bench:
-    """A cloud with so many machines, a server in front of it, and both sides' workers. Used by `with`."""
+    """
+    A cloud with so many machines, a server in front of it, and both sides' workers. Used by `with`.
 
-    def __init__(self, machines: int) -> None:
+    :param processes: of the server.
+    """
+
+    def __init__(self, machines: int, processes: int = 1) -> None:
         self._machines = machines
+        self._processes = processes
         self._stack = contextlib.ExitStack()
         self._made = itertools.count()
         self._cloud: Child
@@ -103,6 +110,7 @@ class Bench:
             self._cloud = stack.enter_context(Child("simulator", folder, {"machines": self._machines}))
             facts = self._cloud.facts
             options = {"folder": str(folder), "endpoint": facts["endpoint"], "keys": facts["keys"]}
+            options["workers"] = self._processes
             self._server = stack.enter_context(Child("server", folder, options))
             self._direct = DirectWorker(facts["endpoint"], facts["keys"])
             stack.callback(self._direct.close)

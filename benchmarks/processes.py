@@ -13,7 +13,9 @@ import asyncio
 import cProfile
 import io
 import json
+import os
 import pstats
+import re
 import subprocess
 import sys
 import time
@@ -151,13 +153,18 @@ async def serve_simulator(options: Mapping[str, Any]) -> None:
 
 
 async def serve_shim(options: Mapping[str, Any]) -> None:
-    """gceshim as `gceshim serve` runs it, with its default settings, until standard input ends."""
+    """
+    gceshim as `gceshim serve` runs it, until standard input ends.
+
+    With its default settings but one: all that is measured comes from one caller, whose rate is not limited.
+    """
     folder = Path(options["folder"])
     overrides = {
         "store.path": str(folder / "store.sqlite"),
         "auth.master_key_file": str(folder / "master.key"),
         "driver.cloudstack.url": options["endpoint"],
         "server.port": 0,
+        "limits.requests_per_second": 0,
     }
     settings = Settings.load(overrides=overrides)
     logs.set_up(settings.log)
@@ -166,7 +173,10 @@ async def serve_shim(options: Mapping[str, Any]) -> None:
         account = await shim.driver.identity.whoami(credentials)
         await shim.vault.add(ACCOUNT, account, credentials, overwrite=True)
         token = await shim.tokens.issue(ACCOUNT, TOKEN_SECONDS)
-        listening = Listening(shim.application(), settings.server)
+        if options["workers"] > 1:
+            await _serve_workers(folder, options, token)
+            return
+        listening = Listening(shim.application(), settings.server, settings.limits)
         monitor = StallMonitor()
         monitor.start()
         cpu_seconds = time.process_time()
@@ -183,6 +193,54 @@ async def serve_shim(options: Mapping[str, Any]) -> None:
         finally:
             monitor.stop()
             await listening.close()
+
+
+async def _serve_workers(folder: Path, options: Mapping[str, Any], token: str) -> None:
+    """The same by several processes: the command itself, whose log tells of them. Their loops are not watched."""
+    file = folder / "workers.toml"
+    file.write_text(
+        f"[server]\nport = 0\nworkers = {options['workers']}\n"
+        f"[store]\npath = {json.dumps(str(folder / 'store.sqlite'))}\n"
+        f"[limits]\nrequests_per_second = 0\n[log]\nformat = 'json'\n"
+        f"[driver.cloudstack]\nurl = {json.dumps(options['endpoint'])}\n"
+    )
+    words = ("-m", "gceshim", "serve", "--config", str(file))
+    process = await asyncio.create_subprocess_exec(sys.executable, *words, cwd=ROOT, stderr=asyncio.subprocess.PIPE)
+    reader = process.stderr
+    if reader is None:
+        raise RuntimeError("its log cannot be read")
+    pids: list[int] = []
+    url = ""
+    while len(pids) < options["workers"]:
+        record = json.loads(await asyncio.wait_for(reader.readline(), START_SECONDS))
+        if found := re.search(r"^gceshim \S+: (http://\S+), ", record["message"]):
+            url = found[1]
+            pids.append(record["pid"])
+
+    async def read_on() -> None:
+        while await reader.readline():
+            pass
+
+    reading = asyncio.create_task(read_on())
+    cpu_seconds = sum(map(_cpu_seconds, pids))
+
+    def usage() -> str:
+        nonlocal cpu_seconds
+        before, cpu_seconds = cpu_seconds, sum(map(_cpu_seconds, pids))
+        return json.dumps({"cpu_seconds": cpu_seconds - before, "stall_seconds": 0.0, "busy_stall_seconds": 0.0})
+
+    try:
+        await _until_input_ends(usage, {"host": "127.0.0.1", "port": int(url.rpartition(":")[2]), "token": token})
+    finally:
+        process.terminate()
+        await process.wait()
+        await reading
+
+
+def _cpu_seconds(pid: int) -> float:
+    """What a process of this machine has used by now."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def _until_input_ends(usage: Callable[[], str], facts: Mapping[str, Any]) -> None:
