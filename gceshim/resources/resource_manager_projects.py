@@ -31,7 +31,9 @@ class ResourceManagerProjects(Collection, name="projects", api=RESOURCE_MANAGER,
     @method
     async def list(self, call: Call) -> Body:
         found = await self.driver.projects.list(call.tenant)
-        items, token = await paging.collect(call.wire, pages(found), to_gce)
+        account = found[0].name if found else ""
+        source = keyed_pages(found, lambda item: f"{int(item.name != account)} {item.name}")
+        items, token = await paging.collect(call.wire, source, to_gce)
         return present({"projects": items or None, "nextPageToken": token})
 
     @method
