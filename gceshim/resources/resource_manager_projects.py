@@ -12,7 +12,7 @@ from gceshim.model import Project
 from gceshim.protocol import paging
 from gceshim.protocol.call import Call as WireCall
 from gceshim.protocol.discovery import RESOURCE_MANAGER
-from gceshim.resources.base import Body, Collection, method, pages
+from gceshim.resources.base import Body, Collection, keyed_pages, method
 from gceshim.resources.call import OWN_ACCOUNT, Call
 from gceshim.resources.permissions import is_method
 from gceshim.resources.values import int64, present, timestamp
