@@ -10,7 +10,7 @@ _PREFIX: Final = "https://www.googleapis.com/auth/"
 _CHANGE: Final = "See, create, change and delete your machines, disks, networks and firewall rules"
 _SEE: Final = "See your machines, disks, networks and firewall rules, but change nothing"
 _WHO: Final = "Know which CloudStack user you are"
-_EMAIL: Final = "See the e-mail address of your CloudStack user"
+_EMAIL: Final = "See your e-mail address in CloudStack"
 
 #: Best known first; a person reads the list from the top.
 _MEANINGS: Final[Mapping[str, str]] = {

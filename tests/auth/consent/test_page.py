@@ -39,7 +39,7 @@ async def test_the_page_says_who_asks_for_what_and_where_the_answer_goes(visitor
     assert (page.status, page.title) == (200, "Allow access to your cloud?")
     assert "Google Cloud SDK (gcloud, gcutil) asks to" in page.words
     assert "See, create, change and delete your machines" in page.words
-    assert "See the e-mail address of your CloudStack user" in page.words
+    assert "See your e-mail address in CloudStack" in page.words
     assert "a program on this computer, at port 8085" in page.words
     assert (await visitor.send(page, **DEMO)).answer["state"] == "the-state"
 
@@ -222,7 +222,7 @@ async def test_a_key_client_gets_its_code_with_no_page(visitor: Visitor) -> None
 async def test_permissions_are_named_once_and_unused_ones_listed(visitor: Visitor) -> None:
     """Clients ask for half of Google; people need to see what it means here."""
     page = await visitor.get(query(scope=f"email compute {API}compute.readonly {API}sqlservice.login x"))
-    assert "See the e-mail address" in page.words
+    assert "See your e-mail address" in page.words
     assert "2 more, without a use on this server" in page.words
     assert f"{API}sqlservice.login" in page.words
     assert "but change nothing" not in page.words
