@@ -169,8 +169,8 @@ class Shim:
 
         :raises StoreError: the store cannot be used.
         """
-        await self.store.open()
         try:
+            await self.store.open()
             await self.presence.start()
             await self.engine.start()
             self.instruments.lag.start()

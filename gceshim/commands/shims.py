@@ -124,8 +124,8 @@ async def access(settings: Settings) -> AsyncIterator[Access]:
     keys = key_ring(settings).keys
     store = make_store(settings)
     with _in_words(settings):
-        await store.open()
         try:
+            await store.open()
             vault = CredentialVault(store, keys)
             yield Access(vault, Tokens(store.tokens, keys, ISSUER), ServiceAccounts(store, vault))
         finally:
