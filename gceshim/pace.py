@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
@@ -10,6 +11,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _AT_ONCE: Final = 50
+_LONGEST_SECONDS: Final = 0.01
 
 
 class Pace:
@@ -33,7 +35,11 @@ class Pace:
             return [function(item) for item in items]
         made: list[R] = []
         async with self._turn:
-            for start in range(0, len(items), _AT_ONCE):
-                made += map(function, items[start : start + _AT_ONCE])
-                await asyncio.sleep(0)
+            since, begun = 0, time.monotonic()
+            for item in items:
+                made.append(function(item))
+                since += 1
+                if since == _AT_ONCE or time.monotonic() - begun > _LONGEST_SECONDS:
+                    await asyncio.sleep(0)
+                    since, begun = 0, time.monotonic()
         return made

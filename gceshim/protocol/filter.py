@@ -160,6 +160,7 @@ def _comparison(term: grammar.Term, fields: Fields) -> Comparison:
         raise FilterSyntaxError(exc.why, term.position) from exc
     try:
         matcher = Matcher.of(term.operator, term.literal, kind, loose=fields.dialect.loose)
+        fields.count(matcher.instructions)
     except ValueError as exc:
         raise FilterSyntaxError(str(exc), term.literal_position) from exc
     return Comparison(path, term.operator, term.literal, matcher)

@@ -8,6 +8,7 @@ from gceshim.protocol.discovery import RESOURCE_MANAGER, Document
 from gceshim.protocol.filter_grammar import FilterSyntaxError, Path
 
 _MOST_COMPARISONS: Final = 250
+_MOST_INSTRUCTIONS: Final = 3_000
 _TIME_NAMES: Final = frozenset({"insertTime", "startTime", "endTime", "createTime"})
 
 
@@ -52,6 +53,13 @@ class Fields:
         self._document = document
         self._schema = schema
         self._asked = 0
+        self._instructions = 0
+
+    def count(self, instructions: int) -> None:
+        """Add up how large the regular expressions are. :raises FilterSyntaxError: too large, all together."""
+        self._instructions += instructions
+        if self._instructions > _MOST_INSTRUCTIONS:
+            raise FilterSyntaxError("its regular expressions are too large")
 
     def spelt(self, path: Path) -> Path:
         """A path as the schema spells it."""

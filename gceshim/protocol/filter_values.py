@@ -10,8 +10,10 @@ import re2
 
 from gceshim.protocol.filter_fields import FieldType
 
-# Held for each of the 128 patterns that the library remembers; several times what an honest one takes.
-_PATTERN_MEMORY_BYTES: Final = 256 * 1024
+# Several times what an honest pattern takes. Beyond its memory RE2 is slower by its instructions, so these are bounded
+# too: the worst pattern of this size takes some milliseconds for 2,000 characters.
+_PATTERN_MEMORY_BYTES: Final = 64 * 1024
+_LARGEST_PROGRAM: Final = 1_500
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
 _BOOLEANS: Final = {"true": True, "false": False}
@@ -30,12 +32,14 @@ class Matcher:
     A comparison with its literal prepared.
 
     It holds when any of a repeated field's values passes; `negated` turns the outcome round, so that `!=` on a
-    repeated field means that none is equal. `default` stands for an absent field; None: nothing does.
+    repeated field means that none is equal. `default` stands for an absent field; None: nothing does. `instructions`:
+    how large a program its regular expression is.
     """
 
     test: Test
     negated: bool
     default: Any
+    instructions: int = 0
 
     @classmethod
     def of(cls, operator: str, literal: str, field: FieldType, *, loose: bool = False) -> "Matcher":
@@ -50,7 +54,8 @@ class Matcher:
         default = None if field.keyed or field.repeated else _DEFAULTS.get(field.kind)
         numeric = field.kind == "number"
         if operator in ("eq", "ne"):
-            return cls(_regex(literal, numeric=numeric), operator == "ne", default)
+            pattern = _compiled(literal)
+            return cls(_regex(literal, pattern, numeric=numeric), operator == "ne", default, pattern.programsize)
         _check(operator, literal, field.kind)
         if operator in ("=", "!="):
             return cls(_same(literal, fold=loose, numeric=numeric), operator == "!=", default)
@@ -75,7 +80,7 @@ def text_of(operator: str, literal: str) -> str | None:
     `name eq ^vm1$` and `name = vm1` ask for `vm1`; `name eq a.*`, `name = a*` and `name != a` for no one text.
     """
     if operator == "=":
-        return None if _pattern_of(literal) is not None else _plain(literal)
+        return _plain(literal) if len(_pieces(literal)) == 1 else None
     if operator != "eq":
         return None
     body = literal.removeprefix("^")
@@ -99,12 +104,11 @@ def _check(operator: str, literal: str, kind: str) -> None:
         raise ValueError("a time in RFC 3339 form expected")
 
 
-def _regex(literal: str, *, numeric: bool) -> Test:
+def _regex(literal: str, pattern: Any, *, numeric: bool) -> Test:
     """
     RE2 against the whole value. Numbers, booleans and times are compared as values first: gcloud writes a time with
     milliseconds that the value does not have.
     """
-    pattern = _compiled(literal)
     same = _equals(literal, numeric=numeric)
 
     def test(value: Any) -> bool:
@@ -120,35 +124,54 @@ def _compiled(text: str) -> Any:
     options.log_errors = False
     options.max_mem = _PATTERN_MEMORY_BYTES
     try:
-        return re2.compile(text, options)
+        pattern = re2.compile(text, options)
     except re2.error as exc:
         raise ValueError("not a regular expression, or too large a one") from exc
+    if pattern.programsize > _LARGEST_PROGRAM:
+        raise ValueError("too large a regular expression")
+    return pattern
 
 
 def _same(literal: str, *, fold: bool, numeric: bool = False) -> Test:
     """Equal, or as the wildcards in the literal have it."""
-    pattern = _pattern_of(literal)
-    if pattern is not None:
-        wild = _compiled(f"(?is){pattern}" if fold else f"(?s){pattern}")
-        return lambda value: isinstance(value, str) and wild.fullmatch(value) is not None
+    pieces = _pieces(literal.lower() if fold else literal)
+    if len(pieces) > 1:
+        return lambda value: isinstance(value, str) and _fits(pieces, value.lower() if fold else value)
     plain = _plain(literal)
     same = _equals(plain, numeric=numeric)
     if not fold:
         return same
-    folded = plain.lower()
-    return lambda value: same(value) or (isinstance(value, str) and value.lower() == folded)
+    return lambda value: same(value) or (isinstance(value, str) and value.lower() == pieces[0])
 
 
-def _pattern_of(literal: str) -> str | None:
-    """The regular expression that a literal with `*` in it means; None for one without. Source: AIP-160."""
-    parts = _WILD.findall(literal)
-    if not any(star for _, star, _ in parts):
-        return None
-    return "".join(".*" if star else re2.escape(escaped or text) for escaped, star, text in parts)
+def _pieces(literal: str) -> list[str]:
+    """The texts between the wildcards of a literal: one for a literal without. Source: AIP-160."""
+    pieces = [""]
+    for escaped, star, text in _WILD.findall(literal):
+        if star:
+            pieces.append("")
+        else:
+            pieces[-1] += escaped or text
+    return pieces
+
+
+def _fits(pieces: Sequence[str], value: str) -> bool:
+    """Whether a value begins with the first piece, ends with the last, and has the others in between in their order."""
+    first, *middle, last = pieces
+    end = len(value) - len(last)
+    position = len(first)
+    if end < position or not value.startswith(first) or not value.endswith(last):
+        return False
+    for piece in middle:
+        found = value.find(piece, position, end)
+        if found < 0:
+            return False
+        position = found + len(piece)
+    return True
 
 
 def _plain(literal: str) -> str:
-    return "".join(escaped or text for escaped, _, text in _WILD.findall(literal))
+    return "*".join(_pieces(literal))
 
 
 def _equals(literal: str, *, numeric: bool = False) -> Test:
@@ -183,13 +206,12 @@ def _has(literal: str, *, exact: bool, fold: bool) -> Test:
     """
     if literal == "*":
         return lambda _value: True
-    same = _same(literal, fold=fold)
-    plain = _plain(literal)
-    needle = plain.lower() if not exact and _pattern_of(literal) is None else None
+    same, is_key = _same(literal, fold=fold), _same(literal, fold=False)
+    needle = None if exact or len(_pieces(literal)) > 1 else _plain(literal).lower()
 
     def test(value: Any) -> bool:
         if isinstance(value, Mapping):
-            return plain in value
+            return any(is_key(name) for name in value)
         return same(value) or (needle is not None and isinstance(value, str) and needle in value.lower())
 
     return test

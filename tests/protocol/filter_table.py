@@ -132,6 +132,7 @@ INSTANCES: Final[Rows] = (
     ("labels.none:*", ""),
     ("labels:tier", "web-1 web-2"),
     ("labels:none", ""),
+    ("labels:t*", "web-1 web-2"),
     ("labels:*", "db-1 web-1 web-2"),
     ("labels.env:prod", "db-1 web-1"),
     ("labels.env:pro", ""),
