@@ -10,6 +10,7 @@ where all of those are gone too, for the first whose rank is further on. Whateve
 where nothing moved, one or two more where something did, and never more than `SCAN_PAGES`.
 """
 
+import base64
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ PAGE_SIZE: Final = 500
 SCAN_PAGES: Final = 20
 _REMEMBERED: Final = 32
 _MOST_OF_ONE_RANK: Final = 200
+_SHORT_LENGTH: Final = 8
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -187,12 +189,13 @@ class _Place:
     @classmethod
     def of(cls, state: State) -> "_Place":
         match state:
-            case ["row", int(index), str(rank), list(given)] if index > 0:
-                return cls(index, rank, tuple(map(str, given)))
+            case ["row", int(index), str(rank), str(given)] if index > 0:
+                starts = range(0, len(given), _SHORT_LENGTH)
+                return cls(index, rank, tuple(given[start : start + _SHORT_LENGTH] for start in starts))
         raise BadState
 
     def state(self) -> State:
-        return ["row", self.index, self.rank, list(self.given)]
+        return ["row", self.index, self.rank, "".join(self.given)]
 
 
 def window(index: int, length: int) -> tuple[int, int]:
@@ -211,4 +214,4 @@ def window(index: int, length: int) -> tuple[int, int]:
 
 def _short(identity: str) -> str:
     """Enough to tell one item from some hundred others."""
-    return hashlib.blake2b(identity.encode(), digest_size=6).hexdigest()
+    return base64.b64encode(hashlib.blake2b(identity.encode(), digest_size=_SHORT_LENGTH * 3 // 4).digest()).decode()
