@@ -20,6 +20,7 @@ from jose import jwt
 
 from gceshim.auth.service_accounts.accounts import ServiceAccounts
 from gceshim.auth.tokens import digest
+from gceshim.simulator import entities as model
 from gceshim.stores.base import TokenRecord
 from gceshim.testing.world import World
 from tests.auth.consent.visitor import Visitor
@@ -203,6 +204,31 @@ async def test_a_refresh_token_is_good_for_its_client(program: Program, world: W
     wrong = await program.refresh(mine["refresh_token"], **own | {"client_secret": "wrong"})
     assert wrong.error == (401, "invalid_client")
     assert (await program.refresh(mine["refresh_token"], **own)).status == 200
+
+
+@pytest.mark.gen_test
+async def test_a_pair_that_is_somebody_elses_by_now_does_not_refresh_old_tokens(program: Program, world: World) -> None:
+    """What was allowed was allowed to act for the one that it was."""
+    own = {"client_id": program.keys[0], "client_secret": program.keys[1]}
+    tokens = (await program.exchange(await program.code(client_id=program.keys[0]), **own)).body
+    [user] = [user for user in world.cloudstack.cloud.state.rows(model.User) if user.api_key == program.keys[0]]
+    user.username = "renamed"
+    assert (await program.refresh(tokens["refresh_token"], **own)).error == (400, "invalid_grant")
+    assert (await program.post("/token", grant_type="client_credentials", **own)).status == 200
+
+
+@pytest.mark.gen_test
+async def test_a_refresh_that_a_revocation_overtakes_gives_nothing(program: Program) -> None:
+    """What is revoked is revoked at once, with all that is being made of it."""
+    for _ in range(5):
+        tokens = await program.login(pkce=True)
+        token = tokens["refresh_token"]
+        early, late = ([program.refresh(token) for _ in range(4)] for _ in range(2))
+        answers = await asyncio.gather(*early, program.post("/revoke", token=token), *late)
+        assert answers.pop(4).status == 200
+        for answer in answers:
+            if answer.status == 200:
+                assert not await program.may_call_soon(answer.body["access_token"])
 
 
 # One kind of token in the place of another

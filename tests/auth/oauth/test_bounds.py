@@ -11,6 +11,7 @@ import pytest
 
 from gceshim.auth.oauth.forms import MOST_PARAMETERS
 from gceshim.auth.oauth.handlers import MAX_BODY_BYTES
+from gceshim.auth.oauth.replies import OAuthError
 from gceshim.testing.world import World
 
 from .program import GCLOUD, Program
@@ -95,6 +96,12 @@ async def test_an_unusable_host_is_a_mistake_of_the_client(program: Program) -> 
 async def test_doubled_slashes_lead_to_the_same_place(program: Program) -> None:
     """Clients glue URLs together."""
     assert (await program.post("//oauth2//token", grant_type="x")).error == (400, "unsupported_grant_type")
+
+
+def test_a_description_holds_what_it_may() -> None:
+    """RFC 6749, 5.2: clients may show it as it is; and it has an end."""
+    assert OAuthError("invalid_grant", 'say "\u00e9\\\n" <b>').description == "say ''''' <b>"
+    assert len(OAuthError("invalid_grant", "x" * 10_000).description) == 500
 
 
 class TestStrangers:
