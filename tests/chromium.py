@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
+from selenium.common import WebDriverException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support import expected_conditions as become
+from selenium.webdriver.support.wait import WebDriverWait
 
 LOAD_SECONDS = 60.0
 #: Nothing that calls home, nor what differs from machine to machine.
@@ -55,6 +59,14 @@ def chromium(profile: Path, *more: str) -> Iterator[webdriver.Chrome]:
         yield window
     finally:
         window.quit()
+
+
+def press(window: webdriver.Chrome, button: WebElement) -> None:
+    """Press what leads to another page, and wait until the one it is on has gone."""
+    button.click()
+    # While one page gives way to the next, chromedriver knows errors of its own for what is gone.
+    wait = WebDriverWait(window, LOAD_SECONDS, 0.1, ignored_exceptions=(WebDriverException,))
+    wait.until(become.staleness_of(button))
 
 
 def prefer(window: webdriver.Chrome, scheme: str) -> None:

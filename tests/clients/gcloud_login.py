@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support import expected_conditions as become
-from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.chromium import press
 from tests.clients.demo import environment
 from tests.clients.gcloud import Said
 
@@ -167,17 +166,10 @@ def allow(browser: Chrome, url: str, name: str = "demo") -> None:
     browser.get(url)
     browser.find_element(By.ID, "username").send_keys(name)
     browser.find_element(By.ID, "password").send_keys("password")
-    leave(browser, ".password .allow")
+    press(browser, browser.find_element(By.CSS_SELECTOR, ".password .allow"))
 
 
 def cancel(browser: Chrome, url: str) -> None:
     """Refuse it."""
     browser.get(url)
-    leave(browser, ".password .cancel")
-
-
-def leave(browser: Chrome, button: str) -> None:
-    """Press a button that leads to another page."""
-    pressed = browser.find_element(By.CSS_SELECTOR, button)
-    pressed.click()
-    WebDriverWait(browser, TIMEOUT_SECONDS).until(become.staleness_of(pressed))
+    press(browser, browser.find_element(By.CSS_SELECTOR, ".password .cancel"))

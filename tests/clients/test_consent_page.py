@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from selenium.common import WebDriverException
 from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -14,7 +13,7 @@ from selenium.webdriver.support import expected_conditions as become
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.auth.consent.visitor import API, OOB, query
-from tests.chromium import accessible_nodes, chromium, prefer, resize
+from tests.chromium import accessible_nodes, chromium, prefer, press, resize
 from tests.clients.background import Background, in_background
 from tests.clients.contrast import faults_of_contrast
 from tests.clients.other_site import Site, site
@@ -83,13 +82,9 @@ def by_name(browser: Chrome, name: str = "demo", password: str = "password") -> 
     find(browser, "#password").send_keys(password)
 
 
-def press(browser: Chrome, button: str) -> None:
+def decide(browser: Chrome, button: str) -> None:
     """`allow` or `cancel`; until another page is there."""
-    pressed = shown(browser, f"button.{button}")
-    pressed.click()
-    # While one page gives way to the next, chromedriver knows errors of its own for what is gone.
-    wait = WebDriverWait(browser, WAIT_SECONDS, 0.1, ignored_exceptions=(WebDriverException,))
-    wait.until(become.staleness_of(pressed))
+    press(browser, shown(browser, f"button.{button}"))
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
@@ -104,14 +99,14 @@ def test_the_answer_reaches_the_program_on_this_machine(server: Background, brow
         for fill_in in (by_key, by_name):
             browser.get(page(server, f"{program.url}/"))
             fill_in(browser)
-            press(browser, "allow")
+            decide(browser, "allow")
             answer = program.answer()
             assert answer["state"] == "the-state"
             record = server.run(server.world.shim.tokens.check(answer["code"], kind="code"))
             assert record.subject.startswith("demo@demo/ROOT#")
             assert find(browser, "h1").text == "Got it"
         browser.get(page(server, f"{program.url}/"))
-        press(browser, "cancel")
+        decide(browser, "cancel")
         assert program.answer() == {"error": "access_denied", "state": "the-state"}
     finally:
         opened.__exit__(None, None, None)
@@ -137,7 +132,7 @@ def test_markup_from_outside_is_text(server: Background, browser: Chrome) -> Non
     assert browser.execute_script("return window.pwned") is None
     assert MARKUP in find(browser, "main").text
     by_name(browser, MARKUP, MARKUP)
-    press(browser, "allow")
+    decide(browser, "allow")
     assert browser.execute_script("return window.pwned") is None
     assert find(browser, "#username").get_attribute("value") == MARKUP
     assert MARKUP not in browser.page_source
@@ -152,7 +147,7 @@ def test_a_link_on_another_site_leads_to_a_page_that_works(server: Background, b
         find(browser, "a").click()
         WebDriverWait(browser, WAIT_SECONDS).until(become.presence_of_element_located((By.ID, "way-keys")))
         by_key(browser)
-        press(browser, "allow")
+        decide(browser, "allow")
     assert program.answer()["state"] == "the-state"
 
 
@@ -198,7 +193,7 @@ def test_over_tls_the_cookie_is_bound_to_the_host(server: Background, tmp_path: 
         assert cookie["name"] == "__Host-gceshim-consent"
         assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, True, "Strict", "/")
         by_key(browser)
-        press(browser, "allow")
+        decide(browser, "allow")
         assert program.answer()["state"] == "the-state"
 
 
@@ -229,18 +224,18 @@ def test_a_mistake_is_said_where_it_is_and_what_was_typed_is_kept(server: Backgr
     browser.get(page(server, OOB))
     by_name(browser, "jo", "wrong")
     find(browser, "#domain").send_keys("research/physics")
-    press(browser, "allow")
+    decide(browser, "allow")
     assert "does not accept this user name, password and domain" in find(browser, "#alert").text
     assert browser.title.startswith("Error: ")
     values = [find(browser, f"#{name}").get_attribute("value") for name in ("username", "password", "domain")]
     assert values == ["jo", "", "research/physics"]
     assert browser.switch_to.active_element.get_attribute("id") == "username"
     by_key(browser, "wrong", "wrong")
-    press(browser, "allow")
+    decide(browser, "allow")
     assert find(browser, "#way-keys").is_selected()
     assert [find(browser, f"#{name}").get_attribute("value") for name in ("api_key", "secret_key")] == ["", ""]
     by_key(browser, "demo-api-key", "")
-    press(browser, "allow")
+    decide(browser, "allow")
     assert find(browser, "#secret_key-mistake").text == "Please fill in: secret key."
     assert browser.switch_to.active_element.get_attribute("id") == "secret_key"
 
@@ -249,7 +244,7 @@ def test_a_code_is_copied_with_two_keys(server: Background, browser: Chrome) -> 
     """And nothing else on the page with it."""
     browser.get(page(server, OOB))
     by_key(browser)
-    press(browser, "allow")
+    decide(browser, "allow")
     box = find(browser, "#code")
     box.click()
     ActionChains(browser).key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).perform()
@@ -281,7 +276,7 @@ def test_assistive_technology_is_told_everything(server: Background, browser: Ch
         assert expected in names
     assert ("textbox", "API key") not in names, "what is not shown is not told"
     by_name(browser, "jo", "")
-    press(browser, "allow")
+    decide(browser, "allow")
     check_structure(browser)
     found = {(role, name): more for role, name, more in accessible_nodes(browser)}
     assert found["textbox", "Password"]["invalid"] == "true"
@@ -302,13 +297,13 @@ def test_every_page_can_be_read_in_light_and_dark_and_on_a_phone(
     browser.get(page(server, OOB, scope=f"{API}compute " + "x" * 200, login_hint="jo@example.com"))
     find(browser, "summary").click()
     check_looks(browser)
-    press(browser, "allow")
+    decide(browser, "allow")
     check_looks(browser)
     by_key(browser, "wrong", "wrong")
-    press(browser, "allow")
+    decide(browser, "allow")
     check_looks(browser)
     by_key(browser)
-    press(browser, "allow")
+    decide(browser, "allow")
     assert find(browser, "h1").text == "Copy this code"
     check_structure(browser)
     check_looks(browser)

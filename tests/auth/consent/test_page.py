@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
 
 from gceshim.protocol.discovery import Document
 from gceshim.testing.world import World
-from tests.auth.consent.visitor import API, AUTHCODE, BY_NAME, DEMO, LOOPBACK, OOB, Visitor, query
+from tests.auth.consent.visitor import API, AUTHCODE, AUTHORIZE, BY_NAME, DEMO, LOOPBACK, OOB, Visitor, query
 
 pytestmark = pytest.mark.gen_test
 
@@ -265,6 +267,20 @@ async def test_behind_a_proxy_that_takes_a_part_of_the_path_the_form_still_arriv
     assert [name for name in visitor.cookies if name.startswith("__Host-")]
     assert "Secure" in page.headers["Set-Cookie"]
     assert (await visitor.send(page, origin="https://gce.example.org", **DEMO)).status == 303
+
+
+async def test_under_a_prefix_everything_is_in_its_place(world: World) -> None:
+    """As in somebody else's application; and nothing answers outside it."""
+    socket, port = bind_unused_port()
+    server = HTTPServer(world.shim.application("/gce"))
+    server.add_sockets([socket])
+    try:
+        visitor = Visitor(f"http://127.0.0.1:{port}")
+        assert (await visitor.send(await visitor.get(path=f"/gce{AUTHORIZE}"), **DEMO)).status == 303
+        assert (await visitor.get()).status == 404
+    finally:
+        server.stop()
+        await server.close_all_connections()
 
 
 async def test_nothing_secret_is_logged(visitor: Visitor, caplog: pytest.LogCaptureFixture) -> None:
