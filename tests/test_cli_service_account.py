@@ -91,7 +91,7 @@ def test_a_key_file_has_what_googles_has(tmp_path, config, cloud):
         "client_email": EMAIL,
         "auth_uri": f"{URL}/o/oauth2/auth",
         "token_uri": f"{URL}/token",
-        "auth_provider_x509_cert_url": f"{URL}/oauth2/v1/certs",
+        "auth_provider_x509_cert_url": f"{URL}/oauth2/v3/certs",
         "client_x509_cert_url": f"{URL}/robot/v1/metadata/x509/ci%40demo.gceshim.internal",
         "universe_domain": "googleapis.com",
     }
@@ -190,7 +190,8 @@ def test_a_key_pair_that_cloudstack_refuses_makes_no_account(tmp_path, config, c
         (["create", "ci", "--api-key", "k"], 2, "gceshim: give --url, where clients reach the server: "
          "server.public_url is not set, and no server of this user runs"),
         (["create", "ci", "--api-key", "k", "--url", "gce.example"], 2,
-         "gceshim: --url must be like https://gce.example.org, not 'gce.example'"),
+         "gceshim service-account create: argument --url: 'gce.example' is not like https://gce.example.org; "
+         "see gceshim service-account create --help"),
         (["create", "ci", "--api-key", "k", "--url", URL, "--project", "A B"], 2,
          "gceshim service-account create: argument --project: 'A B' is no project: lower-case letters, digits, dashes; "
          "see gceshim service-account create --help"),
@@ -199,6 +200,16 @@ def test_a_key_pair_that_cloudstack_refuses_makes_no_account(tmp_path, config, c
 def test_what_cannot_be_done_is_said_in_one_line(tmp_path, config, words, status, expected):
     """Scripts read the status, people the line."""
     assert account(tmp_path, *words, status=status) == expected
+
+
+def test_the_key_pair_is_replaced_once_cloudstack_has_accepted_it(tmp_path, config, cloud):
+    """The account goes on under its address; a mistyped pair changes nothing."""
+    create(tmp_path, cloud, "--url", URL)
+    words = ("service-account", "update", "ci", "--config", str(config), "--api-key", cloud["api_key"])
+    done = gceshim(tmp_path, *words, GCESHIM_SECRET_KEY=cloud["secret_key"])
+    assert (done.returncode, done.stdout) == (0, f"{EMAIL} acts with the new key pair\n")
+    message = complaint(gceshim(tmp_path, *words, GCESHIM_SECRET_KEY="wrong"), 1)
+    assert message.startswith("gceshim: CloudStack does not accept this key pair: ")
 
 
 def test_a_bad_name_and_one_that_is_taken_are_refused(tmp_path, config, cloud):

@@ -45,9 +45,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         actions, "create", "store a key pair, once CloudStack has accepted it, and write a key file", _create
     )
     _add_name(create, "what to call it: 1 to 30 lower-case letters, digits, dashes")
-    add_keys(create)
-    create.add_argument("--cloudstack-url", metavar="URL", help="CloudStack's API (default: the settings')")
+    _add_pair(create)
     _add_output(create)
+    update = _action(actions, "update", "store another key pair of the same account; key files stay good", _update)
+    _add_name(update)
+    _add_pair(update)
     listing = _action(actions, "list", "service accounts and their keys, without secrets", _list)
     listing.add_argument("--json", action="store_true", help="print one JSON array")
     delete = _action(
@@ -91,6 +93,11 @@ def _add_name(parser: argparse.ArgumentParser, meaning: str = "its name, or its 
     parser.add_argument("name", metavar="NAME", help=meaning)
 
 
+def _add_pair(parser: argparse.ArgumentParser) -> None:
+    add_keys(parser)
+    parser.add_argument("--cloudstack-url", metavar="URL", help="CloudStack's API (default: the settings')")
+
+
 def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="FILE", help="the key file, for this user alone; - prints it (default: NAME.json)"
@@ -129,6 +136,15 @@ async def _create(args: argparse.Namespace, environ: Mapping[str, str], settings
             raise
     if output != STANDARD_OUTPUT:
         print(f"stored {made.email}: account {account.name}, domain {account.domain}\n{_next(output)}")
+
+
+async def _update(args: argparse.Namespace, environ: Mapping[str, str], settings: Settings) -> None:
+    keys = read_keys(args, environ)
+    account = await account_of(settings, keys)
+    async with access(settings) as here:
+        found = await here.service_accounts.find(args.name)
+        await here.service_accounts.replace_pair(found.email, account, keys)
+    print(f"{found.email} acts with the new key pair")
 
 
 async def _list(args: argparse.Namespace, _environ: Mapping[str, str], settings: Settings) -> None:

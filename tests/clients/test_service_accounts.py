@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import google.auth
 import google_auth_httplib2
 import httplib2
 import pytest
+import requests
 from google.auth import jwt
+from google.auth.crypt import RSASigner
 from google.auth.exceptions import RefreshError
 from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud import compute_v1
@@ -203,6 +206,28 @@ def test_id_tokens_are_for_whom_they_were_asked_for(trusting: Secure) -> None:
     claims = jwt.decode(credentials.token, verify=False)
     assert (claims["aud"], claims["email"]) == ("https://app.example.org", trusting.email)
     request.session.close()
+
+
+def test_gos_library_names_the_token_endpoint_itself(trusting: Secure) -> None:
+    """So does Terraform's provider: `aud` is the `token_uri` of the key file. It reads three members of the answer."""
+    key = json.loads(trusting.key_file.read_text())
+    now = int(time.time())
+    claims = {
+        "iss": key["client_email"],
+        "scope": CLOUD_PLATFORM,
+        "aud": key["token_uri"],
+        "iat": now,
+        "exp": now + 3600,
+    }
+    signer = RSASigner.from_service_account_info(key)
+    assertion = jwt.encode(signer, claims).decode()
+    form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
+    with requests.post(key["token_uri"], data=form, timeout=30) as reply:
+        answer = reply.json()
+    assert (reply.status_code, answer["token_type"], answer["expires_in"]) == (200, "Bearer", 3600)
+    header = {"Authorization": f"Bearer {answer['access_token']}"}
+    with requests.get(f"{trusting.url}/compute/v1/projects/{PROJECT}", headers=header, timeout=30) as reply:
+        assert reply.json()["name"] == PROJECT
 
 
 def test_a_deleted_account_ends_in_a_plain_error(trusting: Secure) -> None:

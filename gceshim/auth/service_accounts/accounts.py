@@ -161,7 +161,19 @@ class ServiceAccounts:
         try:
             return await self._vault.remove(email)
         except CredentialsNotFound:
-            return await self._store.tokens.delete_subject(email)
+            return 0  # half made, or half deleted before; nothing is left of it now
+
+    async def replace_pair(self, email: str, account: Account, credentials: Credentials) -> None:
+        """
+        Let the service account act with another key pair; its keys and tokens stay good.
+
+        :raises NoSuchServiceAccount: there is none. :raises ServiceAccountRefused: the pair is another account's.
+        :raises CredentialsExist: somebody else is replacing it.
+        """
+        stored = await self.get(email)
+        if account.backend_id != stored.account.backend_id:
+            raise ServiceAccountRefused(f"The key pair is {account.name}'s, and {email} is {stored.account.name}'s.")
+        await self._vault.add(email, stored.account, credentials, overwrite=True)
 
     async def add_key(self, email: str) -> PrivateKey:
         """

@@ -28,7 +28,7 @@ def key_file(account: ServiceAccount, key: PrivateKey, url: str, project: str) -
         "client_id": account.client_id,
         "auth_uri": f"{url}/o/oauth2/auth",
         "token_uri": f"{url}/token",
-        "auth_provider_x509_cert_url": f"{url}/oauth2/v1/certs",
+        "auth_provider_x509_cert_url": f"{url}/oauth2/v3/certs",
         "client_x509_cert_url": f"{url}/robot/v1/metadata/x509/{quote(account.email, safe='')}",
         "universe_domain": "googleapis.com",
     }

@@ -9,9 +9,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from gceshim.auth.errors import CredentialsExist, CredentialsNotFound
+from gceshim.auth.errors import CredentialsExist, CredentialsNotFound, InvalidToken
 from gceshim.auth.service_accounts.accounts import MAX_KEYS, ServiceAccounts, address
 from gceshim.auth.service_accounts.errors import NoSuchServiceAccount, ServiceAccountExists, ServiceAccountRefused
+from gceshim.model import Credentials
 from gceshim.stores.base import DocumentRecord
 from tests.auth.world import ACCOUNT, PAIR, world
 from tests.stores.running import in_loop
@@ -108,11 +109,13 @@ async def test_what_a_crash_left_half_made_can_be_deleted() -> None:
     """A service account without a key pair."""
     async with world() as there:
         account, _ = await robot(there)
-        await there.tokens().issue(account.email, 60)
+        token = await there.tokens().issue(account.email, 60)
         await there.store.credentials.delete(account.email)
         assert await listed(accounts(there)) == [account.email]
-        assert await accounts(there).delete(account.email) == 1
+        await accounts(there).delete(account.email)
         assert await listed(accounts(there)) == []
+        with pytest.raises(InvalidToken):
+            await there.tokens().check(token)
 
 
 @in_loop
@@ -134,6 +137,23 @@ async def test_keys_are_changed_without_a_gap() -> None:
         for call in (accounts(there).add_key("nobody"), accounts(there).remove_key("nobody", first.id)):
             with pytest.raises(NoSuchServiceAccount):
                 await call
+
+
+@in_loop
+async def test_the_key_pair_is_replaced_under_the_same_address() -> None:
+    """CloudStack's keys are rotated too; another account's pair would be another account's rights."""
+    async with world() as there:
+        account, key = await robot(there)
+        fresh = Credentials("new", "pair")
+        await accounts(there).replace_pair(account.email, ACCOUNT, fresh)
+        stored, pair = await there.vault().lookup(account.email)
+        assert (pair, stored.account.email) == (fresh, account.email)
+        assert [shown.id for shown in (await accounts(there).get(account.email)).keys] == [key.id]
+        with pytest.raises(ServiceAccountRefused, match="web's"):
+            other = replace(ACCOUNT, backend_id="other", name="web")
+            await accounts(there).replace_pair(account.email, other, fresh)
+        with pytest.raises(NoSuchServiceAccount):
+            await accounts(there).replace_pair("nobody", ACCOUNT, fresh)
 
 
 @in_loop
