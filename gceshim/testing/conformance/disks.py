@@ -114,6 +114,24 @@ class DisksConformance:
             assert (list(after.items), after.more) == ([], False)
 
     @in_loop
+    async def test_a_disk_is_listed_by_its_name_and_by_its_labels(self, subject: Subject) -> None:
+        """By the name alone, in its zone and among all; what lacks a label may be left out, what has it may not."""
+        async with working(subject, "disks") as bench:
+            made = await bench.disk(labels={"a": "b", "c": ""})
+            other = await bench.disk()
+            for zone in (bench.zone, None):
+                for name, found in ((made.name, [made.id]), (UNKNOWN, [])):
+                    page = await bench.driver.disks.list(bench.tenant, zone, page=1, page_size=500, name=name)
+                    assert ([item.id for item in page.items], page.more) == (found, False)
+                past = await bench.driver.disks.list(bench.tenant, zone, page=2, page_size=1, name=made.name)
+                assert (list(past.items), past.more) == ([], False)
+                for labels in ({"a": "b"}, {"c": "", "a": "b"}, {"c": ""}):
+                    page = await bench.driver.disks.list(bench.tenant, zone, page=1, page_size=500, labels=labels)
+                    assert [(item.id, item.name) for item in page.items if item.id != other.id] == [
+                        (made.id, made.name)
+                    ]
+
+    @in_loop
     async def test_disks_that_are_not_there_are_not_found(self, subject: Subject) -> None:
         """By name or number, with what was asked for; so with zones."""
         async with working(subject, "disks") as bench:

@@ -83,6 +83,19 @@ class InstancesConformance:
                 assert name is None or listed == [found]
 
     @in_loop
+    async def test_a_machine_is_listed_by_its_labels(self, subject: Subject) -> None:
+        """What lacks one may be left out, what has them may not; and nothing has another name for that."""
+        async with working(subject, "instances") as bench:
+            made = await bench.instance(labels={"a": "b", "c": ""})
+            other = await bench.instance()
+            for zone in (bench.zone, None):
+                for labels in ({"a": "b"}, {"c": "", "a": "b"}, {"c": ""}):
+                    page = await bench.driver.instances.list(bench.tenant, zone, page=1, page_size=500, labels=labels)
+                    assert [(item.id, item.name) for item in page.items if item.id != other.id] == [
+                        (made.id, made.name)
+                    ]
+
+    @in_loop
     async def test_pages_are_whole_and_in_one_order(self, subject: Subject) -> None:
         """Each machine once, also where the last page is full."""
         async with working(subject, "instances") as bench:
