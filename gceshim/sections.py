@@ -95,8 +95,8 @@ class LimitsSection(Section):
     )
     strangers_per_second: float = row(
         50.0,
-        "Requests without valid credentials per second from one address (one /64 of IPv6); after more, all requests "
-        "from there are answered 429. 0: no limit.",
+        "Requests without valid credentials per second from one address (one /64 of IPv6); more are answered 429. 0: "
+        "no limit.",
         minimum=0,
         maximum=1_000_000,
     )

@@ -158,7 +158,10 @@ def test_workers_share_a_port_and_tell_their_metrics_each(tmp_path, cloud):
             line = r'^gceshim_requests_total\{method="compute.projects.get",status="200"\} (\S+)$'
             counted += float(re.search(line, text, re.MULTILINE)[1])
         assert counted == len(workers.records("compute.projects.get"))
-        assert process.stop(signal.SIGINT) == 0
+        process.process.send_signal(signal.SIGTERM)
+        for pid in workers.pids():  # as systemd does: to each of them beside
+            os.kill(pid, signal.SIGTERM)
+        assert process.ended() == 0
         until_gone(workers.pids())
 
 

@@ -99,6 +99,8 @@ class Requests(HTTPServerConnectionDelegate):
         self._idle: dict[object, None] = {}  # since longest first
         self._first: dict[object, asyncio.TimerHandle] = {}
         self._known: set[object] = set()
+        self._given_up: set[object] = set()
+        self._open = 0
         self.none_running = asyncio.Event()
         self.none_running.set()
 
@@ -108,13 +110,14 @@ class Requests(HTTPServerConnectionDelegate):
         return {"running": len(self._running), "idle": len(self._idle)}
 
     def make_room(self) -> bool:
-        """Whether there is room for a new connection, after an idle one was closed if need be."""
-        if len(self._known) < self._limits.connections:
-            return True
-        for connection in self._idle:
-            self._close(connection)
-            return True
-        return False
+        """Whether there is room for a new connection, after an idle one was closed if need be; if so it is counted."""
+        if self._open >= self._limits.connections:
+            oldest = next(iter(self._idle), None)
+            if oldest is None:
+                return False
+            self._close(oldest)
+        self._open += 1
+        return True
 
     def close_idle(self) -> None:
         """Close the connections on which nothing is going on."""
@@ -142,6 +145,10 @@ class Requests(HTTPServerConnectionDelegate):
         self._idle.pop(server_conn, None)
         self._known.discard(server_conn)
         self._forget_first(server_conn)
+        if server_conn in self._given_up:
+            self._given_up.remove(server_conn)
+        else:
+            self._open -= 1
         self._application.on_close(server_conn)
 
     def _came(self, server_conn: object) -> None:
@@ -160,8 +167,10 @@ class Requests(HTTPServerConnectionDelegate):
             self._close(server_conn)
 
     def _close(self, server_conn: object) -> None:
-        self._idle.pop(server_conn, None)
-        self._known.discard(server_conn)
+        """Close an idle one; Tornado tells of its end a little later."""
+        del self._idle[server_conn]
+        self._given_up.add(server_conn)
+        self._open -= 1
         if isinstance(server_conn, HTTP1ServerConnection):
             server_conn.stream.close()
 

@@ -147,7 +147,8 @@ async def until_signalled(lifeline: int | None = None) -> None:
     """
     Wait for SIGINT or SIGTERM. A second one ends the process at once, as it does without us.
 
-    :param lifeline: file descriptor; that it can be read counts as a signal.
+    :param lifeline: of a worker, who may get each signal from several sides: more of them change nothing. That this
+        file descriptor can be read counts as a signal.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -155,9 +156,12 @@ async def until_signalled(lifeline: int | None = None) -> None:
         loop.add_reader(lifeline, stop.set)
 
     def caught(number: int) -> None:
+        if stop.is_set():
+            return
         stop.set()
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(signum)
+        if lifeline is None:
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(signum)
         LOG.info("%s: stopping", signal.Signals(number).name)
 
     for signum in (signal.SIGINT, signal.SIGTERM):

@@ -3,8 +3,8 @@ Several processes that do the same work, and one that looks after them.
 
 The one that looks after them does nothing else: it has no event loop, no thread and no connection, so that it can fork
 at any time. A worker that ends is replaced, at once or, if it did not last, after a pause that grows. SIGTERM and
-SIGINT are handed on; when the workers have not ended in time they are killed. Should the supervisor itself be killed,
-its workers notice by a pipe that closes, and stop as if told to.
+SIGINT are handed on, once; when they come again, or the workers have not ended in time, these are killed. Should the
+supervisor itself be killed, its workers notice by a pipe that closes, and stop as if told to.
 """
 
 from __future__ import annotations
@@ -170,15 +170,21 @@ class Supervisor:
         for number in signalled:
             if number == signal.SIGCHLD:
                 continue
-            LOG.info("%s: stopping the workers", signal.Signals(number).name)
-            self._stop()
+            again = self._kill_at is not None
+            LOG.info("%s: %s the workers", signal.Signals(number).name, "killing" if again else "stopping")
+            self._kill() if again else self._stop()
 
     def _stop(self) -> None:
-        """Tell all workers to stop; told twice they end at once."""
-        if self._kill_at is None:
-            self._kill_at = time.monotonic() + self._stop_seconds
-            self._tell_stopping()
+        """Tell all workers to stop."""
+        self._kill_at = time.monotonic() + self._stop_seconds
+        self._tell_stopping()
         self._send(signal.SIGTERM)
+
+    def _kill(self) -> None:
+        """Be done with those that have not stopped."""
+        self._kill_at = time.monotonic() + _LONGEST_SLEEP_SECONDS
+        self._status = FAILED
+        self._send(signal.SIGKILL)
 
     def _send(self, number: signal.Signals) -> None:
         for slot in self._slots:
@@ -194,9 +200,7 @@ class Supervisor:
                     self._start(slot)
         elif now >= self._kill_at:
             LOG.error("killing the workers that have not stopped in time")
-            self._status = FAILED
-            self._send(signal.SIGKILL)
-            self._kill_at = now + _LONGEST_SLEEP_SECONDS
+            self._kill()
 
     def _start(self, slot: _Slot) -> None:
         read_end, write_end = os.pipe()

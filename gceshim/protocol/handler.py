@@ -173,6 +173,8 @@ class ApiHandler(web.RequestHandler):
             LOG.error("unexpected error in the handler", exc_info=(typ, value, tb) if value else None)
 
     def _refuse(self, error: ApiError) -> None:
+        if self._finished:
+            return
         request = self._service.identified(self._wire_request())
         self._service.record(request, "", error.status, self.request.request_time(), error.detail)
         self._write(error_reply(error).with_headers({"X-Request-Id": request.request_id}))

@@ -60,14 +60,17 @@ class Limiter:
 
     def check_address(self, address: str) -> None:
         """
-        Before credentials are looked at. :raises RateLimitExceeded: too many from there had none that are valid.
+        For a request of which nobody knows who makes it. :raises RateLimitExceeded: there were too many from there.
+
+        Not to be asked about one with valid credentials: a whole office may share an address, or all the world that of
+        a proxy.
         """
         delay_seconds = self._addresses.delay(_network(address))
         if delay_seconds > 0:
             raise self._refusal("address", "Too many requests without valid credentials.", delay_seconds)
 
     def count_stranger(self, address: str) -> None:
-        """A request from there came to its end without anybody known who made it."""
+        """Count such a request."""
         self._addresses.take(_network(address))
 
     @contextlib.asynccontextmanager

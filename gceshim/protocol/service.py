@@ -169,9 +169,7 @@ class Service:
         api: Api | None = None
         route: Route | None = None
         pretty: bool | None = None
-        address = self.address(request)
         try:
-            self.limiter.check_address(address)
             request = _overridden(request)
             segments = split_path(request.path)
             api = self.apis.at(segments)
@@ -195,8 +193,13 @@ class Service:
             detail = type(exc).__name__
         else:
             detail = ""
-        if not trace.subject and reply.status != RateLimitExceeded.status:
-            self.limiter.count_stranger(address)
+        if not trace.subject and reply.status < 500:
+            address = self.address(request)
+            try:
+                self.limiter.check_address(address)
+                self.limiter.count_stranger(address)
+            except RateLimitExceeded as exc:
+                reply = error_reply(exc, pretty, api)
         self.record(request, route.method.id if route else "", reply.status, time.monotonic() - started, detail)
         reply = compressed(reply, request.headers.get("accept-encoding", ""), self.options.gzip_min_bytes)
         return reply.with_headers(_COMMON_HEADERS | {"X-Request-Id": request.request_id})
