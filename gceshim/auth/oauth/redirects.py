@@ -11,11 +11,13 @@ from urllib.parse import urlencode
 # RFC 8252, 7.3: loopback, any port. Spelled out rather than taken apart, as browsers and libraries disagree about
 # what a strange URL means: here is no user, no other spelling of an address, no backslash, blank or fragment.
 _LOOPBACK: Final = re.compile(
-    r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?"
+    r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?::(?P<port>[0-9]{1,5}))?"
     r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*)?"
     r"(?:\?(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*)?"
 )
 _MAX_LENGTH: Final = 2_000
+_HTTP_PORT: Final = 80
+_HIGHEST_PORT: Final = 65_535
 _SHOWN: Final = frozenset(
     {
         "urn:ietf:wg:oauth:2.0:oob",
@@ -47,6 +49,9 @@ class Redirect:
 
 def find(uri: str) -> Redirect | None:
     """The redirect of a `redirect_uri`; None for one that is not allowed."""
-    if uri in _SHOWN or (len(uri) <= _MAX_LENGTH and _LOOPBACK.fullmatch(uri)):
+    if uri in _SHOWN:
         return Redirect(uri)
-    return None
+    loopback = _LOOPBACK.fullmatch(uri) if len(uri) <= _MAX_LENGTH else None
+    if loopback is None or not 1 <= int(loopback["port"] or _HTTP_PORT) <= _HIGHEST_PORT:
+        return None
+    return Redirect(uri)

@@ -287,6 +287,9 @@ async def test_no_field_of_the_form_changes_where_the_answer_goes(visitor: Visit
         "https://localhost:8085/",
         "https://sdk.cloud.google.com/authcode.html?x",
         "http://localhost:99999999/",
+        "http://localhost:65536/",
+        "http://[::1]:99999/",
+        "http://127.0.0.1:0/",
     ],
 )
 async def test_the_endpoint_is_no_open_redirect(visitor: Visitor, redirect: str) -> None:
