@@ -51,7 +51,7 @@ _READ: Final = (
     "login_hint",
 )
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")  # the base64url form of a SHA-256
-_MAX_OPAQUE_LENGTH: Final = 2_000
+_MAX_OPAQUE_BYTES: Final = 2_000
 _MAX_HINT_LENGTH: Final = 200
 
 _NO_CLIENT: Final = (
@@ -302,7 +302,7 @@ def _check_parameters(request: Request) -> Mapping[str, Any]:
         raise errors.MissingCodeChallengeError(request=request)
     if request.code_challenge is not None and not _CHALLENGE.fullmatch(request.code_challenge):
         raise errors.InvalidRequestError("The code_challenge is malformed.", request=request)
-    if any(len(value or "") > _MAX_OPAQUE_LENGTH for value in (request.state, request.nonce)):
+    if any(len((value or "").encode()) > _MAX_OPAQUE_BYTES for value in (request.state, request.nonce)):
         raise errors.InvalidRequestError("The state or the nonce is too long.", request=request)
     if request.scope is not None:
         request.scope = " ".join(request.scope.split())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -62,7 +62,7 @@ def handlers(endpoints: Sequence[Endpoint], service: Service, prefix: str = "") 
 class _Paths(routing.Matcher):
     """Matches just these paths."""
 
-    def __init__(self, paths: Any) -> None:
+    def __init__(self, paths: Iterable[str]) -> None:
         self._paths = frozenset(paths)
 
     def match(self, request: httputil.HTTPServerRequest) -> dict[str, Any] | None:
@@ -159,8 +159,9 @@ class _Handler(web.RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """What Tornado itself refuses, such as an HTTP method that does not exist."""
-        error = OAuthError("invalid_request", "The HTTP request is malformed.", status=status_code)
-        self._write(error_reply(error), "")
+        ours = status_code >= 500
+        error, text = ("server_error", "Internal error.") if ours else ("invalid_request", "The request is malformed.")
+        self._write(error_reply(OAuthError(error, text, status=status_code)), "")
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         """Without the URI, which Tornado would log and which may hold a token."""

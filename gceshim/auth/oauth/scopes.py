@@ -23,11 +23,13 @@ _SHORT_GOOGLE: Final = ("cloud-platform", "compute", "userinfo.email", "userinfo
 # RFC 6749, 3.3
 _TOKEN: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,200}")
 _MOST: Final = 100
+_MAX_LENGTH: Final = 4_000
 
 
 def acceptable(scopes: Sequence[str]) -> bool:
     """Whether they are written as scopes are; unknown ones are kept, and open nothing."""
-    return 0 < len(scopes) <= _MOST and all(_TOKEN.fullmatch(scope) for scope in scopes)
+    fit = 0 < len(scopes) <= _MOST and sum(map(len, scopes)) <= _MAX_LENGTH
+    return fit and all(_TOKEN.fullmatch(scope) for scope in scopes)
 
 
 def full(scopes: Iterable[str]) -> frozenset[str]:

@@ -15,7 +15,7 @@ from gceshim.auth.tokens import SHAPE, utc_now
 
 ALGORITHM: Final = "HS256"
 PURPOSE: Final = "gceshim notes that travel through a browser, HS256, 1"
-_MAX_LENGTH: Final = 16_384
+_MAX_LENGTH: Final = 60_000
 
 
 class Sealer:

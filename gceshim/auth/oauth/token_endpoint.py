@@ -32,6 +32,7 @@ from gceshim.auth.sign_in import SignIn
 from gceshim.auth.tokens import Tokens
 from gceshim.protocol.wire import WireReply, WireRequest
 from gceshim.stores.base import TokenRecord
+from gceshim.trace import current
 
 REFRESH: Final = "refresh"
 SECONDS_OF_A_DAY: Final = 86_400
@@ -109,12 +110,13 @@ class TokenEndpoint:
         parameters = forms.form(request)
         credentials = forms.client_credentials(request, parameters)
         call = _Call(parameters, issuer, clients.find(credentials.client_id), credentials.secret)
-        exchange = self._exchanges.get(call.brought("grant_type"), self._refused)
+        grant_type = parameters.get("grant_type")
+        if grant_type is None:
+            raise OAuthError("invalid_request", "Missing grant_type parameter.")
+        exchange = self._exchanges.get(grant_type)
+        if exchange is None:
+            raise OAuthError("unsupported_grant_type", f"The grant_type has to be one of {', '.join(self._exchanges)}.")
         return reply(await exchange(call))
-
-    async def _refused(self, call: _Call) -> dict[str, Any]:
-        scopes_to_grant(call.parameters, Facts())
-        raise _not_good()
 
     async def _for_code(self, call: _Call) -> dict[str, Any]:
         text = call.brought("code")
@@ -127,8 +129,8 @@ class TokenEndpoint:
         identity = await self._identity(subject)
         body = {"client": call.client.mark, "scopes": list(granted)}
         access_token = await self._issue_access(subject, code.family, body)
-        # gcloud alone sends a challenge. It throws away the new refresh token that a refresh brings, and so could not
-        # go on with one that is good once; gcutil, which shares gcloud's client id, keeps it.
+        # Who sends a challenge is gcloud. It throws away the new refresh token that a refresh brings, and so could not
+        # go on with one that is good once; gcutil, which has the same client id and sends none, keeps it.
         rotates = call.client.public and code.challenge is None
         refresh_token = await self._issue_refresh(subject, code.family, body | {"rotates": rotates})
         try:
@@ -213,6 +215,8 @@ class TokenEndpoint:
             stored, _ = await self._vault.lookup(subject)
         except (CredentialsNotFound, WrongKey) as exc:
             raise OAuthError("invalid_grant", "The user's credentials are not stored any more.") from exc
+        if (trace := current()) is not None:
+            trace.subject = subject  # for the log
         return Identity(subject, stored.account.email or subject)
 
     async def _issue_access(self, subject: str, family: str, body: Mapping[str, Any]) -> str:

@@ -66,16 +66,11 @@ def scopes_to_grant(parameters: Mapping[str, str], facts: Facts) -> tuple[str, .
     """
     The scopes that a token request is to be granted, as it names them.
 
-    :raises OAuthError: it is to be refused.
+    :param parameters: its `grant_type` is one of those above. :raises OAuthError: it is to be refused.
     """
-    grant_type = parameters.get("grant_type")
-    if grant_type is None:
-        raise OAuthError("invalid_request", "Missing grant_type parameter.")
-    if grant_type not in _GRANTS:
-        raise OAuthError("unsupported_grant_type", f"The grant_type has to be one of {', '.join(_GRANTS)}.")
     request = _request(parameters, facts)
     try:
-        _GRANTS[grant_type](_Rules(facts)).validate_token_request(request)
+        _GRANTS[parameters["grant_type"]](_Rules(facts)).validate_token_request(request)
     except errors.InvalidClientError as exc:
         text = facts.problem or "No such client, or another client_secret."
         raise OAuthError("invalid_client", text, status=401, headers=CHALLENGE) from exc

@@ -225,6 +225,17 @@ async def test_a_sealed_request_comes_back_whole_and_in_time() -> None:
 
 
 @in_loop
+async def test_the_longest_request_that_is_taken_can_be_sealed() -> None:
+    """Else its user would be told that the page is too old."""
+    async with world() as there:
+        ours = grants(there)
+        scope = " ".join(f"{number:03}" + "s" * 37 for number in range(100))
+        most = {"state": "\x01" * 2000, "nonce": "\x01" * 2000, "redirect_uri": LOOPBACK + "a" * 1900, "scope": scope}
+        request = ours.parse(query(**most))
+        assert ours.unseal(ours.seal(request)) == request
+
+
+@in_loop
 async def test_a_code_tells_what_was_allowed_and_is_used_once() -> None:
     """To one of two that come at the same time."""
     async with world() as there:
