@@ -193,6 +193,8 @@ INSTANCES: Final[Rows] = (
     ("(scheduling.automaticRestart = true) (machineType:small)", "web-1"),
     ("(name=web-1) OR (name=db-1) AND (status=RUNNING)", "web-1"),
     ("status=RUNNING name=web-1 OR name=web-2", "web-1 web-2"),
+    ("status=TERMINATED name=db-1 OR name=web-2", "db-1"),
+    ("name=db-1 OR name=web-2 status=RUNNING", "web-2"),
     ("NOT (name=web-1 OR name=db-1)", "web-2"),
     ("-(name=web-1 OR name=db-1)", "web-2"),
     ("NOT name=web-1 AND NOT name=db-1", "web-2"),

@@ -145,6 +145,28 @@ def test_all_that_was_given_may_be_deleted(descending: bool) -> None:
 
 
 @pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("size", [500, 250, 77])
+def test_what_was_given_last_may_be_deleted(size: int, descending: bool) -> None:
+    """More of it than a token remembers; what was given before it is there still, on a page that ends with it."""
+
+    async def main() -> None:
+        backend = Backend(2_000, 1, descending=descending)
+        tokens, token, seen = PageTokens(), None, list[int]()
+        while True:
+            query: Any = Query(tokens, {"maxResults": size, **({"pageToken": token} if token else {})})
+            items, token = await collect(query, backend.source, lambda item: {"n": item})
+            seen += [item["n"] for item in items]
+            gone = set(seen[-50:])
+            backend.items = [item for item in backend.items if item not in gone]
+            backend.items[:0] = range(-len(gone), 0) if not descending else []
+            if token is None:
+                break
+        assert sorted(seen) == list(range(2_000))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("descending", [False, True])
 def test_thousands_may_move_at_once(descending: bool) -> None:
     """Rows far from where they were are looked for, in a bounded number of calls."""
 
