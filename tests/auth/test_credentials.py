@@ -235,3 +235,75 @@ def test_keys_for_different_purposes_differ_and_show_nothing() -> None:
         assert secret.hex() not in key.id
     with pytest.raises(BadKey):
         MasterKey(b"short")
+
+
+@in_loop
+async def test_pairs_are_encrypted_anew_under_the_current_key() -> None:
+    """All of them, in pages; those that are so already stay untouched, those that do not decrypt are named."""
+    async with world() as there:
+        for number in range(205):
+            await there.vault(OTHER_KEY).add(f"old-{number:03}", ACCOUNT, PAIR)
+        await there.vault(KEY).add("new", ACCOUNT, PAIR)
+        await there.vault(MasterKey(b"x" * 32)).add("lost", ACCOUNT, PAIR)
+        told: list[int] = []
+        assert await there.vault(KEY, OTHER_KEY).reseal(told.append) == ["lost"]
+        assert told == [100, 200, 207]
+        assert await there.vault(KEY).get("old-204") == PAIR
+        untouched = await there.store.credentials.get("new")
+        assert untouched is not None
+        assert untouched.version == 1
+        with pytest.raises(WrongKey):
+            await there.vault(OTHER_KEY).get("old-000")
+        assert await there.vault(KEY, OTHER_KEY).reseal(told.append) == ["lost"]
+
+
+class BrokenOff(Exception):
+    """Stands for whatever ends the process."""
+
+
+@in_loop
+async def test_encrypting_anew_can_be_broken_off_and_called_again() -> None:
+    """In between each pair opens with one key or the other."""
+    async with world() as there:
+        for number in range(150):
+            await there.vault(OTHER_KEY).add(f"{number:03}", ACCOUNT, PAIR)
+
+        def break_off(done: int) -> None:
+            raise BrokenOff
+
+        vault = there.vault(KEY, OTHER_KEY)
+        with pytest.raises(BrokenOff):
+            await vault.reseal(break_off)
+        keys = [record.key_id for record in await there.store.credentials.list()]
+        assert keys == [KEY.id] * 100 + [OTHER_KEY.id] * 50
+        assert await vault.get("149") == await vault.get("000") == PAIR
+        assert await vault.reseal(lambda done: None) == []
+        assert {record.key_id for record in await there.store.credentials.list()} == {KEY.id}
+
+
+@in_loop
+async def test_a_pair_that_is_replaced_meanwhile_is_not_put_back() -> None:
+    """Encrypting anew must not undo what a person does at the same moment."""
+    async with world() as there:
+        newer = Credentials("newer", "pair")
+        await there.vault(OTHER_KEY).add("a", ACCOUNT, PAIR)
+        vault = there.vault(KEY, OTHER_KEY)
+        old = await there.store.credentials.get("a")
+        assert old is not None
+        await there.vault(OTHER_KEY).add("a", ACCOUNT, newer, overwrite=True)
+        assert await vault._resealed(old)
+        assert await there.vault(KEY).get("a") == newer
+
+
+@in_loop
+async def test_a_removal_that_was_cut_short_is_finished_by_the_next() -> None:
+    """Tokens must not outlive their pair, to be good again for whoever gets the name."""
+    async with world() as there:
+        await there.vault().add("a", ACCOUNT, PAIR)
+        token = await there.tokens().issue("a", 3600)
+        await there.store.credentials.delete("a")  # and then the end
+        with pytest.raises(CredentialsNotFound):
+            await there.vault().remove("a")
+        await there.vault().add("a", ACCOUNT, Credentials("b", "c"))
+        with pytest.raises(InvalidToken):
+            await there.tokens().check(token)
