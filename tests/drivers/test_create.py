@@ -146,6 +146,7 @@ async def test_a_failing_last_step_leaves_nothing_behind():
 async def test_what_cannot_be_removed_is_named():
     """Somebody has to do it by hand, and to know."""
     async with cloud() as world:
+        await world.create(spec("vm0"))  # the network is there
         world.sim.faults.add("failing_job", command="createTags", times=0)
         world.sim.faults.add("failing_job", command="destroyVirtualMachine", times=0)
         with pytest.raises(errors.Failed, match=r"left behind.*virtual machine vm1"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -12,7 +13,7 @@ from gceshim.drivers.base import Steps
 from gceshim.drivers.cloudstack.backend import Backend
 from gceshim.drivers.cloudstack.layout import DEFAULT_MARK
 from gceshim.drivers.cloudstack.locations import Locations
-from gceshim.drivers.cloudstack.marks import set_tags
+from gceshim.drivers.cloudstack.marks import drop_tags, owner_of, set_tags
 from gceshim.drivers.cloudstack.networks import Networks
 from gceshim.drivers.cloudstack.rows import Row, rows, tags, text
 from gceshim.drivers.cloudstack.tags import encode
@@ -21,6 +22,12 @@ from gceshim.model import DEFAULT_NETWORK, Tenant
 log = logging.getLogger(__name__)
 
 DESCRIPTION: Final = "Default network, made by gceshim"
+
+_MAKING: Final = "default-network"
+#: Longer than it takes another server to take over from one that died while it made the network.
+_CLAIM_SECONDS: Final = 120.0
+_PAUSE_SECONDS: Final = 0.3
+_MOST_TRIES: Final = 5
 
 
 class DefaultNetwork:
@@ -33,24 +40,102 @@ class DefaultNetwork:
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def make(self, steps: Steps, zone_id: str) -> str:
-        """The CloudStack id of the zone's `default` network, which is made unless it is there by now."""
-        tenant = steps.tenant
+        """
+        The CloudStack id of the zone's `default` network, which is made unless it is there by now.
+
+        CloudStack lets networks have one name, and several servers may come to this at once. So who makes it claims
+        that first, by a tag of the account, which can be set but once; the others wait for the network.
+        """
+        # Those of this server wait here, with no calls.
+        lock = self._locks.setdefault((steps.tenant.owner, zone_id), asyncio.Lock())
+        async with lock:
+            for attempt in range(1, _MOST_TRIES + 1):
+                part = steps.within(f"default-network-{attempt}")
+                made = await part.run("look", lambda: self._find(steps.tenant, zone_id))
+                if made:
+                    return str(made)
+                if await self._claim(part, zone_id):
+                    return await self._claimed(part, zone_id)
+                other = await part.run("wait", lambda: self._wait(steps.tenant, zone_id))
+                if other:
+                    await self._give_up(part, zone_id, other)
+        raise errors.Failed("The network 'default' could not be had: others were making it", kind="network")
+
+    async def _claim(self, steps: Steps, zone_id: str) -> bool:
+        """Whether it is ours to make: nobody else has claimed that, or it cannot be claimed at all in this cloud."""
+        target, claim = owner_of(steps.tenant), _claim(zone_id, steps.operation)
+
+        async def current() -> Mapping[str, str]:
+            return await self._claims(steps.tenant, zone_id)
+
+        try:
+            return await set_tags(self._backend, steps, "claim", target, wanted=claim, current=current)
+        except (errors.Forbidden, errors.Invalid, errors.Unsupported) as exc:
+            log.info("that a default network is being made cannot be noted: %s (%s)", exc.message, exc.detail)
+            return True
+
+    async def _claimed(self, steps: Steps, zone_id: str) -> str:
+        """Make it, and give up the claim, which is ours."""
+        tenant, claim = steps.tenant, _claim(zone_id, steps.operation)
 
         async def find() -> str | None:
-            zone = await self._locations.zone_by_id(tenant, zone_id)
-            if zone is None:
-                return None
-            places = (await self._networks.layout(tenant, fresh=True)).in_zone(DEFAULT_NETWORK, zone.backend_id)
-            return places[0].backend_id if places else None
+            return await self._find(tenant, zone_id) or None
 
         async def make() -> str:
-            # Two machines that are made at once are to share one network.
-            lock = self._locks.setdefault((tenant.owner, zone_id), asyncio.Lock())
-            async with lock:
-                return await find() or await self._create(tenant, zone_id)
+            return await find() or await self._create(tenant, zone_id)
 
-        made: str = await steps.run("default-network", make, find=find)
+        try:
+            made: str = await steps.run("create", make, find=find)
+        except errors.DriverError:
+            await self._give_up(steps, zone_id, claim)
+            raise
+        await self._give_up(steps, zone_id, claim)
         return made
+
+    async def _find(self, tenant: Tenant, zone_id: str) -> str:
+        """The id of the network, "" where there is none."""
+        zone = await self._locations.zone_by_id(tenant, zone_id)
+        if zone is None:
+            return ""
+        places = (await self._networks.layout(tenant, fresh=True)).in_zone(DEFAULT_NETWORK, zone.backend_id)
+        return places[0].backend_id if places else ""
+
+    async def _claims(self, tenant: Tenant, zone_id: str) -> dict[str, str]:
+        """Who claims to make it, as tags; at most one."""
+        kind, owner_id = owner_of(tenant)
+        [key] = _claim(zone_id, "-")
+        found = await self._backend.every_owned(
+            tenant, "listTags", "tag", resourcetype=kind, resourceid=owner_id, key=key
+        )
+        values = [text(row, "value") for row in found if text(row, "key") == key]
+        return {key: values[0]} if values else {}
+
+    async def _wait(self, tenant: Tenant, zone_id: str) -> dict[str, str]:
+        """
+        Wait for the network, or for the end of somebody's claim to make it.
+
+        :returns: a claim that nothing has come of for too long, as tags; {} for none.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _CLAIM_SECONDS
+        while True:
+            claims = await self._claims(tenant, zone_id)
+            if not claims or await self._find(tenant, zone_id):
+                return {}
+            if loop.time() > deadline:
+                return claims
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _give_up(self, steps: Steps, zone_id: str, claim: Mapping[str, str]) -> None:
+        """Take a claim away. One that stays keeps nobody from anything while the network is there."""
+
+        async def current() -> Mapping[str, str]:
+            return await self._claims(steps.tenant, zone_id)
+
+        try:
+            await drop_tags(self._backend, steps, "give-up", owner_of(steps.tenant), tags=claim, current=current)
+        except errors.DriverError as exc:
+            log.info("the claim to make a default network stays: %s (%s)", exc.message, exc.detail)
 
     async def mark(self, steps: Steps, network_id: str) -> None:
         """
@@ -120,3 +205,7 @@ class DefaultNetwork:
                 field="interfaces[0].network",
             )
         return (required or usable)[0]
+
+
+def _claim(zone_id: str, operation: str) -> dict[str, str]:
+    return encode({}, {f"{_MAKING}/{zone_id}": operation})

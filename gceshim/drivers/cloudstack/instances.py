@@ -17,7 +17,7 @@ from gceshim.drivers.cloudstack.jobs import job_about, submitted
 from gceshim.drivers.cloudstack.locations import Locations
 from gceshim.drivers.cloudstack.machines import Machines
 from gceshim.drivers.cloudstack.networks import Networks
-from gceshim.drivers.cloudstack.plan import Plan, Planner
+from gceshim.drivers.cloudstack.plan import Foreseen, Plan, Planner
 from gceshim.drivers.cloudstack.rows import Row, text
 from gceshim.drivers.cloudstack.vms import Surroundings, by_machine, instance_of, is_protected, network_ids
 from gceshim.drivers.cloudstack.volumes import Volumes, is_boot
@@ -63,6 +63,7 @@ class Instances(base.Instances):
         self._disks = disks
         self._planner = planner
         self._deployer = deployer
+        self._foreseen = Foreseen()
 
     async def get(self, tenant: Tenant, zone: str, name: str) -> Instance:
         """By name or numeric id: two calls, for what is asked often. Source: `listVirtualMachines`, `listVolumes`."""
@@ -108,14 +109,15 @@ class Instances(base.Instances):
 
     async def check(self, tenant: Tenant, spec: InstanceSpec) -> None:
         """Plan it, and look whether the name is free. Source: the lists of `plan`, `listVirtualMachines`."""
-        await self._plan(tenant, spec)
+        self._foreseen.keep(tenant, spec, await self._plan(tenant, spec))
 
     async def create(self, steps: Steps, spec: InstanceSpec) -> Instance:
         """Make and start it. Source: `deployVirtualMachine`, `createTags`, `associateIpAddress`, `enableStaticNat`."""
         tenant = steps.tenant
 
         async def resolve() -> dict[str, Any]:
-            return (await self._plan(tenant, spec)).to_json()
+            plan = self._foreseen.take(tenant, spec) or await self._plan(tenant, spec)
+            return plan.to_json()
 
         plan = Plan.from_json(await steps.run("resolve", resolve))
         await steps.progress(5)

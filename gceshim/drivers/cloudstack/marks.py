@@ -11,9 +11,15 @@ from gceshim.drivers.cloudstack.backend import Backend
 from gceshim.drivers.cloudstack.jobs import settle, submitted
 from gceshim.drivers.cloudstack.tags import params
 from gceshim.drivers.cloudstack.undo import Undo
+from gceshim.model import Tenant
 
 #: Reads the tags that something has; None where it is gone.
 Current = Callable[[], Awaitable[Mapping[str, str] | None]]
+
+
+def owner_of(tenant: Tenant) -> tuple[str, str]:
+    """The account or project of a tenant, as a target of tags."""
+    return ("Project" if tenant.project_id else "Account", tenant.owner)
 
 
 async def set_tags(
@@ -114,14 +120,19 @@ async def _swap(
 ) -> None:
     """Take tags away and set others, whatever of it is done already."""
     if drop:
-        await _drop_tags(backend, steps, f"{name}-drop", target, tags=drop, current=current)
+        await drop_tags(backend, steps, f"{name}-drop", target, tags=drop, current=current)
     if add and not await set_tags(backend, steps, name, target, wanted=add, current=current):
         raise errors.Changed("Somebody else changed it at the same time", detail=f"tags of {target[0]} {target[1]}")
 
 
-async def _drop_tags(
+async def drop_tags(
     backend: Backend, steps: Steps, name: str, target: tuple[str, str], *, tags: Mapping[str, str], current: Current
 ) -> None:
+    """
+    Take tags away; those that are gone or have other values are a success.
+
+    :param target: as for `set_tags`. :raises DriverError: CloudStack did not do it.
+    """
     tenant = steps.tenant
     kind, backend_id = target
 

@@ -13,7 +13,7 @@ from gceshim.drivers.cloudstack.backend import Backend
 from gceshim.drivers.cloudstack.disk_types import TYPE, DiskChoice
 from gceshim.drivers.cloudstack.jobs import job_about, submitted
 from gceshim.drivers.cloudstack.marks import set_tags
-from gceshim.drivers.cloudstack.rows import Row, number, tags, text
+from gceshim.drivers.cloudstack.rows import Row, age_key, number, tags, text
 from gceshim.drivers.cloudstack.tags import encode
 from gceshim.drivers.cloudstack.undo import Undo
 from gceshim.drivers.cloudstack.volumes import NAME_MARK, Volumes
@@ -74,6 +74,8 @@ class NewDisks:
             unknown = True  # it may be there all the same
             raise
         made.add(backend_id)
+        if await steps.run(f"{name}-name", lambda: self._is_taken(tenant, plan, backend_id)):
+            raise _taken(plan["name"], plan["zone"], plan["field"])
 
         async def current() -> Mapping[str, str] | None:
             row = await self._volumes.by_id(tenant, backend_id)
@@ -158,6 +160,18 @@ class NewDisks:
         if not backend_id:
             raise errors.Unavailable("CloudStack gave an answer that is not understood", detail="createVolume")
         return backend_id
+
+    async def _is_taken(self, tenant: Tenant, plan: DiskPlan, backend_id: str) -> bool:
+        """
+        Whether the name is another disk's than ours, though it was free.
+
+        Of those that several servers make at once only one may stay: the oldest, or one that has its tags already and
+        so found itself to be the oldest.
+        """
+        found = await self._volumes.named(tenant, plan["zone_id"], plan["name"])
+        ours = next((age_key(row) for row in found if text(row, "id") == backend_id), None)
+        others = [row for row in found if text(row, "id") != backend_id]
+        return ours is not None and any(tags(row) or age_key(row) < ours for row in others)
 
     async def _made(self, tenant: Tenant, plan: DiskPlan) -> list[str]:
         """The ids of what the plan may have made: of its name, offering and size, never used and not marked yet."""

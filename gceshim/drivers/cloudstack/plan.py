@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from gceshim.drivers import errors
 from gceshim.drivers.cloudstack.backend import Backend
@@ -20,6 +22,9 @@ from gceshim.drivers.cloudstack.networks import Networks, no_network, no_subnetw
 from gceshim.drivers.cloudstack.rows import flag, rows, text
 from gceshim.drivers.cloudstack.userdata import build, encoded
 from gceshim.model import DEFAULT_NETWORK, GIB, ImageState, InstanceSpec, InterfaceSpec, NetworkKind, Tenant, Zone
+
+_FORESEEN_SECONDS: Final = 2.0
+_MOST_FORESEEN: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,31 @@ class Plan:
         return cls(
             **{**value, "nics": tuple(Nic(**nic) for nic in value["nics"]), "disks": tuple(value.get("disks", ()))}
         )
+
+
+class Foreseen:
+    """
+    The plans that were made when machines were asked for, each for the operation that follows at once.
+
+    What has changed since is found out where it would be too had it changed a moment later: the name is looked at again
+    when the machine is there, and CloudStack knows the rest.
+    """
+
+    def __init__(self) -> None:
+        self._plans: OrderedDict[tuple[str, str, str], tuple[float, InstanceSpec, Plan]] = OrderedDict()
+
+    def keep(self, tenant: Tenant, spec: InstanceSpec, plan: Plan) -> None:
+        """For a short time."""
+        key = (tenant.owner, spec.zone, spec.name)
+        self._plans[key] = (time.monotonic() + _FORESEEN_SECONDS, spec, plan)
+        self._plans.move_to_end(key)
+        while len(self._plans) > _MOST_FORESEEN:
+            self._plans.popitem(last=False)
+
+    def take(self, tenant: Tenant, spec: InstanceSpec) -> Plan | None:
+        """The plan for just this, once; None where there is none that is new."""
+        until, planned, plan = self._plans.pop((tenant.owner, spec.zone, spec.name), (0.0, None, None))
+        return plan if planned == spec and time.monotonic() < until else None
 
 
 class Planner:

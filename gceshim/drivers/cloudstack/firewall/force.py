@@ -83,14 +83,14 @@ class Force:
 
         :param prefix: begins the names of the steps.
         """
-        before = await self._rounds.before(steps, prefix, survey)
+        before, first = await self._rounds.look(steps, prefix, survey)
 
         async def back() -> None:
             await self._rounds.apply(steps, f"{prefix}undo-", survey, before, restore=True)
 
         async with Undo() as undo:
             undo.add(back, "firewall rules in CloudStack")
-            await self._rounds.apply(steps, prefix, survey, before)
+            await self._rounds.apply(steps, prefix, survey, before, first=first)
 
     async def put_alone(self, steps: Steps, prefix: str, survey: Survey) -> None:
         """As `put`, waiting for others."""
@@ -135,10 +135,22 @@ class Force:
             if statements:
                 return True
             for place in terrain.isolated:
-                ground = self._egress(tenant, place, statements)
-                if is_ours(place) and ground.changes(await ground.read(), None, restore=False):
+                if is_ours(place) and not await self._is_at_rest(tenant, place):
                     return True
         return False
+
+    async def _is_at_rest(self, tenant: Tenant, place: Place) -> bool:
+        """Whether a network without rules has the implied ones. That it has is remembered for a short time."""
+
+        async def look() -> bool:
+            ground = self._egress(tenant, place, [])
+            return not ground.changes(await ground.read(), None, restore=False)
+
+        kind = f"implied rules of {place.backend_id}"
+        found = await self._backend.remembered(tenant, kind, look)
+        if not found:
+            self._backend.forget(tenant, kind)
+        return found
 
     def around_machine(
         self, tenant: Tenant, look: Callable[[], Awaitable[Sequence[Terrain]]], *, groups: Collection[str] = ()

@@ -70,19 +70,39 @@ class Rounds:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    async def before(self, steps: Steps, prefix: str, survey: Survey) -> Json:
-        """What there is, by place; kept in the journal. :param prefix: begins the names of the steps."""
+    async def look(self, steps: Steps, prefix: str, survey: Survey) -> tuple[Json, Sequence[Json]]:
+        """
+        What there is, by place, and what the rules want changed of it; both kept in the journal.
+
+        :param prefix: begins the names of the steps.
+        """
 
         async def read() -> Json:
-            return {ground.name: await ground.read() for ground in await survey()}
+            states: dict[str, Json] = {}
+            changes: list[Json] = []
+            for ground in await survey():
+                states[ground.name] = state = await ground.read()
+                changes += [change.to_json() for change in ground.changes(state, state, restore=False)]
+            return {"states": states, "changes": changes}
 
-        return await steps.run(f"{prefix}before", read)
+        found = await steps.run(f"{prefix}before", read)
+        return found["states"], found["changes"]
 
-    async def apply(self, steps: Steps, prefix: str, survey: Survey, before: Json, *, restore: bool = False) -> None:
+    async def apply(
+        self,
+        steps: Steps,
+        prefix: str,
+        survey: Survey,
+        before: Json,
+        *,
+        first: Sequence[Json] | None = None,
+        restore: bool = False,
+    ) -> None:
         """
         Make it as the rules want it or, to `restore`, as it was before.
 
-        :param survey: the places, with the rules as they are now.
+        :param survey: the places, with the rules as they are now. :param before: as `look` gave it.
+        :param first: the changes to begin with, as `look` gave them; None: they are looked for.
         :raises Failed: it is not so after several rounds, as somebody else is changing it too.
         """
         tried: list[Json] = []
@@ -91,7 +111,9 @@ class Rounds:
             async def look() -> Json:
                 return [change.to_json() for change in await self._needed(survey, before, restore=restore)]
 
-            changes = await steps.run(f"{prefix}look-{number}", look)
+            changes = first if number == 1 else None
+            if changes is None:
+                changes = await steps.run(f"{prefix}look-{number}", look)
             changes = [change for change in changes if not (change["optional"] and change in tried)]
             if not changes:
                 return
