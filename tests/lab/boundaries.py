@@ -28,6 +28,7 @@ REACHED_SECONDS = 20.0
 #: Calls during which others of the tenant wait: for a name to be taken, for the firewall, for news of jobs.
 ALONE = ("createVolume", "FirewallRule", "queryAsyncJobResult")
 FRONT = "front"
+SCENARIOS = ("insert", "delete", "patch")
 
 
 @dataclass(frozen=True)

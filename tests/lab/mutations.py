@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,22 @@ SHARES = {
     "rule patch": 3,
     "project metadata": 1,
 }
+#: The same with less of what takes many calls.
+LIGHT = {
+    **SHARES,
+    "insert": 14,
+    "delete": 30,
+    "stop": 26,
+    "start": 20,
+    "labels": 30,
+    "metadata": 14,
+    "attach": 8,
+    "disk insert": 20,
+    "disk resize": 10,
+    "disk delete": 10,
+    "rule insert": 1,
+    "rule patch": 1,
+}
 PROJECT = {"project": HERE["project"]}
 LARGER = "Medium Instance"
 
@@ -52,12 +68,12 @@ class Mix:
     """
     Mutations for a cloud with ready-made machines.
 
-    :param count: of mutations, about.
+    :param count: of mutations, about. :param shares: how many of each kind there are among 200.
     """
 
-    def __init__(self, seed: int, count: int = 200) -> None:
+    def __init__(self, seed: int, count: int = 200, shares: Mapping[str, int] = SHARES) -> None:
         self._random = random.Random(seed)
-        self._counts = {kind: max(1, round(share * count / 200)) for kind, share in SHARES.items()}
+        self._counts = {kind: max(1, round(share * count / 200)) for kind, share in shares.items()}
         self._machines = [f"machine-{number + 1:05d}" for number in range(self.machines)]
         self._random.shuffle(self._machines)
         self._serial = 0

@@ -24,7 +24,7 @@ from tests.stores.running import until
 #: CloudStack calls between two kills, at least and at most.
 CALLS_BETWEEN = (20, 600)
 KILLS = (3, 6)
-END_SECONDS = 90.0
+END_SECONDS = 240.0
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from gceshim.simulator import Simulator, SimulatorSettings
 from tests.lab.estate import found
-from tests.lab.mutations import Mix
+from tests.lab.mutations import LIGHT, Mix
 from tests.lab.servers import Laboratory
 from tests.lab.storm import END_SECONDS, Clients, Outcome, judged
 
@@ -33,7 +33,7 @@ async def trouble(folder: Path, seed: int, *, count: int = 200, settings: Mappin
     :param count: mutations. :param settings: of the server, by key.
     """
     outcome = Outcome(seed)
-    mix = Mix(seed, count)
+    mix = Mix(seed, count, LIGHT)
     cloud = SimulatorSettings(
         seed=seed, machines=mix.machines, limits={"volume": -1, "public_ip": -1}, remembered_calls=100_000
     )

@@ -93,16 +93,19 @@ async def job_about(backend: Backend, tenant: Tenant, object_id: str, kind: str,
 
 async def settle(backend: Backend, tenant: Tenant, command: str) -> None:
     """
-    Wait until none of the tenant's jobs of a command is under way, or for some seconds.
+    Wait until none of the tenant's jobs of a command that are under way now is so any more, or for some seconds.
 
-    For who looks whether a call took effect whose answer was lost: its job may not have come to it yet.
+    For who looks whether a call took effect whose answer was lost: its job may not have come to it yet. Jobs that
+    others begin meanwhile are none of it.
     """
     deadline = time.monotonic() + _SETTLE_SECONDS
+    waited_for: set[str] | None = None
     while time.monotonic() < deadline:
-        busy = False
+        busy: set[str] = set()
         async for page in backend.pages(tenant.credentials, "listAsyncJobs", "asyncjobs"):
-            busy = busy or any(number(row, "jobstatus") == 0 and command_of(row) == command for row in page)
-        if not busy:
+            busy |= {text(row, "jobid") for row in page if number(row, "jobstatus") == 0 and command_of(row) == command}
+        waited_for = busy if waited_for is None else waited_for & busy
+        if not waited_for:
             return
         await asyncio.sleep(_SETTLE_PAUSE_SECONDS)
 
