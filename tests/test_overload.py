@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -300,6 +301,42 @@ def test_a_client_that_leaves_frees_what_was_done_for_it(tmp_path):
             await until(lambda: here.shim.driver.load.running == 0)
 
     run(main())
+
+
+def test_a_client_that_leaves_frees_who_waited_for_it_and_no_operation(tmp_path):
+    """Nobody is there to be told of the end any more; the end comes all the same."""
+
+    async def main():
+        async with world(tmp_path) as here:
+            gce = await here.gce()
+            held = here.cloudstack.faults.add("held_request", "deployVirtualMachine")
+            port = int(here.url.rpartition(":")[2])
+            writers = [await leaving(port, gce.token, "instances", insert_body("vm-1"))]
+            await held.reached.wait()
+            [operation] = (await gce.call("compute.zoneOperations.list", **HERE))["items"]
+            writers += [await leaving(port, gce.token, f"operations/{operation['name']}/wait", {}) for _ in range(50)]
+            await until(lambda: here.shim.engine.numbers["waited"] == 1 and here.shim.service.in_flight == 50)
+            for writer in writers:
+                writer.close()
+            await until(lambda: here.shim.engine.numbers["waited"] == 0 and here.shim.service.in_flight == 0)
+            here.cloudstack.faults.clear()
+            assert "error" not in await gce.done(operation)
+            assert [vm.name for vm in here.cloudstack.vms()] == ["vm-1"]
+
+    run(main())
+
+
+async def leaving(port: int, token: str, path: str, body: Any) -> asyncio.StreamWriter:
+    """A POST whose answer nobody will read."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    content = json.dumps(body)
+    writer.write(
+        f"POST /compute/v1/projects/demo/zones/sandbox-1-a/{path} HTTP/1.1\r\nHost: here\r\n"
+        f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(content)}\r\n\r\n{content}".encode()
+    )
+    await writer.drain()
+    return writer
 
 
 # Connections
