@@ -178,7 +178,10 @@ def test_an_older_database_stops_a_server_until_it_is_migrated(here: Installatio
     line = complaint(here.run("serve", **where), 1)
     assert line.startswith("gceshim: store.mongodb_uri: the database has schema 1, and this release works with 2;")
     assert line.endswith("run: gceshim store migrate")
+    doctor = here.run("doctor", **where)
+    assert (doctor.returncode, "schema 1" in doctor.stdout, "gceshim store migrate" in doctor.stdout) == (1, True, True)
     assert "schema 2, was 1" in here.said("store", "migrate", **where)
+    assert re.search(rf"store: mongodb, .*database {name}", here.run("doctor", **where).stdout)
     assert f"database {name}" in here.said("store", "status", **where)
 
 

@@ -65,30 +65,29 @@ class Checkup:
         self._settings = settings
 
     async def store(self) -> None:
-        """Whether the store can be written. No file is made."""
+        """Whether the store can be opened and, of a file, written. Nothing is made."""
         if self._settings.store.mongodb_uri:
-            await self._mongodb()
-        else:
-            self._file()
+            await self._opens("Check store.mongodb_uri: hosts, replica set, user and password.")
+        elif self._is_writable():
+            await self._opens("Check store.path: is it this server's file?")
 
-    def _file(self) -> None:
+    def _is_writable(self) -> bool:
         path = Path(self._settings.store.path)
         at = path if path.exists() else next(parent for parent in path.parents if parent.exists())
         if os.access(at, os.W_OK) and (path.exists() or at.is_dir()):
-            self._add("store", Outcome.OK, str(path))
-        else:
-            mend = f"Let this user write to {at}, or set store.path to another place."
-            self._add("store", Outcome.FAILED, f"{path} cannot be written", mend)
+            return True
+        mend = f"Let this user write to {at}, or set store.path to another place."
+        self._add("store", Outcome.FAILED, f"{path} cannot be written", mend)
+        return False
 
-    async def _mongodb(self) -> None:
+    async def _opens(self, mend: str) -> None:
         store = make_store(self._settings)
         try:
-            await store.ping()
+            await store.upkeep.check()
         except StoreError as exc:
-            mend = "Check store.mongodb_uri: hosts, replica set, user and password."
             self._add("store", Outcome.FAILED, str(exc), mend)
         else:
-            self._add("store", Outcome.OK, f"MongoDB, database {self._settings.store.mongodb_database}")
+            self._add("store", Outcome.OK, f"{store.upkeep.kind}, {store.upkeep.where}")
         finally:
             await store.close()
 

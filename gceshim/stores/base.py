@@ -336,6 +336,10 @@ class Upkeep(abc.ABC):
         """
 
     @abc.abstractmethod
+    async def check(self) -> None:
+        """Whether `Store.open` would work, without a change. :raises: as that."""
+
+    @abc.abstractmethod
     async def migrate(self, report: Report) -> None:
         """
         Make the schema, or bring an older one up to date; the store need not be open.

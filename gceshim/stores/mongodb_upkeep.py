@@ -77,20 +77,23 @@ class MongoUpkeep(Upkeep):
 
     async def prepare(self) -> None:
         """Check the server and the schema, and make it where there is none. :raises: as `Store.open`."""
-        await self._check()
+        await self.check()
+        await self._make()
+
+    async def check(self) -> None:
+        await self._check_server()
         found = await self.version()
         if found == 0:
             await self._check_empty()
         elif found != self.schema:
             raise WrongSchema(self._other_schema(found))
-        await self._make()
 
     async def version(self) -> int:
         found = await self._calls.run(lambda: self._database[META].find_one({"_id": "schema"}))
         return 0 if found is None else int(found["version"])
 
     async def migrate(self, report: Report) -> None:
-        await self._check()
+        await self._check_server()
         found = await self.version()
         if found == 0:
             await self._check_empty()
@@ -151,7 +154,7 @@ class MongoUpkeep(Upkeep):
         count: int = await self._calls.run(lambda: collection.count_documents(query))
         return count
 
-    async def _check(self) -> None:
+    async def _check_server(self) -> None:
         """:raises Unsuitable: the server is no replica set and no router of one."""
         hello = await self._calls.run(lambda: self._database.client.admin.command("hello"))
         if not (self._standalone or hello.get("setName") or hello.get("msg") == "isdbgrid"):

@@ -84,6 +84,8 @@ class Presence:
         for record in await self._documents.list("", COLLECTION, limit=MAX_LIMIT):
             if record.updated < self._now() - timedelta(seconds=KEPT_SECONDS):
                 await self._documents.delete("", COLLECTION, record.name)
+        for other in await alive(self._documents, self._now()):
+            self._compare_keys(other)
         await self._beat()
         self._beating = asyncio.get_running_loop().create_task(self._keep_beating(), name="presence")
 
@@ -96,6 +98,16 @@ class Presence:
         self._beating = None
         with contextlib.suppress(StoreError):  # it is forgotten when it gives no sign of life
             await self._documents.delete("", COLLECTION, self._record.name)
+
+    def _compare_keys(self, other: Server) -> None:
+        """A key file that was not copied would else be noticed by users, one call in two."""
+        own = _server(self._record)
+        if other.keys[0] not in own.keys:
+            LOG.warning(
+                "this server lacks the master key %s that %s uses: copy its key file", other.keys[0], other.shown
+            )
+        elif own.keys[0] not in other.keys:
+            LOG.warning("%s lacks the master key %s that this server uses: copy the key file", other.shown, own.keys[0])
 
     async def _keep_beating(self) -> None:
         while True:

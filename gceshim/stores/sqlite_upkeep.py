@@ -24,6 +24,9 @@ class SqliteUpkeep(Upkeep):
     async def version(self) -> int:
         return await self._worker.version()
 
+    async def check(self) -> None:
+        self._worker.check_version(await self.version())
+
     async def migrate(self, report: Report) -> None:
         """In one transaction, as opening the store does it."""
         if not self._worker.running:

@@ -99,6 +99,14 @@ class Worker:
             return found
         return await asyncio.to_thread(self._look)
 
+    def check_version(self, version: int) -> None:
+        """:raises WrongSchema: it is newer than this release knows."""
+        if version > len(self._migrations):
+            raise WrongSchema(
+                f"{self._path} has schema version {version}, and this release knows {len(self._migrations)} and below; "
+                "use a newer release"
+            )
+
     async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function that only reads, in the thread."""
         return await self._submit(function, writes=False)
@@ -200,12 +208,7 @@ class Worker:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("BEGIN IMMEDIATE")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > len(self._migrations):
-            connection.execute("ROLLBACK")
-            raise WrongSchema(
-                f"{self._path} has schema version {version}, and this release knows {len(self._migrations)} and below; "
-                "use a newer release"
-            )
+        self.check_version(version)
         for migration in self._migrations[version:]:
             for step in migration:
                 if isinstance(step, str):

@@ -438,6 +438,7 @@ class StoreContract(abc.ABC):
     async def test_a_schema_is_made_by_migration_too_and_stays_when_it_is_the_present_one(self, tmp_path: Path) -> None:
         """An installation may begin with it, and may repeat it."""
         store = self.make(tmp_path)
+        await store.upkeep.check()
         assert await store.upkeep.version() == 0
         for _ in range(2):
             await store.upkeep.migrate(lambda what, done, total: None)

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from gceshim.stores.base import DocumentRecord, Store
 from gceshim.stores.servers import Presence, alive
 from gceshim.stores.sqlite import SqliteStore
@@ -55,6 +57,27 @@ async def test_a_server_is_known_from_its_start_to_its_end() -> None:
         assert [server.name for server in await alive(store.documents, clock())] == ["b"]
         await two.close()
         assert await store.documents.list("", "servers") == []
+
+
+@in_loop
+async def test_servers_with_other_keys_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """A key file was not copied; in the middle of a change of keys there is nothing to warn of."""
+    clock = Clock()
+    async with opened() as store:
+        servers = []
+        for name, keys in (("a", ["k1", "k2"]), ("b", ["k2", "k1"]), ("c", ["k1"]), ("d", ["k3", "k1"])):
+            servers.append(Presence(store.documents, name, "1.2", keys, now=clock))
+            await servers[-1].start()
+        for server in servers:
+            await server.close()
+    words = [record.getMessage().partition(" that ")[0] for record in caplog.records]
+    shown = f"{socket.gethostname()}, process {os.getpid()}"
+    assert words == [
+        "this server lacks the master key k2",  # c, of b
+        f"{shown} lacks the master key k3",  # d, of a
+        "this server lacks the master key k2",  # d, of b
+        f"{shown} lacks the master key k3",  # d, of c
+    ]
 
 
 @in_loop
