@@ -210,7 +210,8 @@ def test_what_is_remembered_of_callers_is_bounded():
 @asynccontextmanager
 async def world(folder: Path, **settings: Any) -> AsyncIterator[World]:
     """A whole world with settings of the driver."""
-    async with World(folder, Document(), overrides={f"driver.cloudstack.{k}": v for k, v in settings.items()}) as made:
+    overrides = {f"driver.cloudstack.{key}": value for key, value in settings.items()}
+    async with World(folder, Document(), overrides={"operations.poll_max_seconds": 0.2, **overrides}) as made:
         yield made
 
 
@@ -272,9 +273,9 @@ def test_cloudstacks_own_limit_reaches_the_caller_as_a_429(tmp_path):
             assert (answer.status, reason, "Retry-After" in answer.headers) == (429, "rateLimitExceeded", True)
             assert fault.hits == 1
             here.cloudstack.faults.clear()
-            limited = here.cloudstack.faults.add("http_error", "deployVirtualMachine", times=4, status=429)
+            limited = here.cloudstack.faults.add("http_error", "deployVirtualMachine", times=8, status=429)
             operation = await gce.done(await gce.call("compute.instances.insert", **HERE, body=insert_body("vm-1")))
-            assert (operation.get("error"), limited.hits) == (None, 4)
+            assert (operation.get("error"), limited.hits) == (None, 8)
             assert len(here.cloudstack.vms()) == 1
 
     run(main())
