@@ -12,6 +12,7 @@ import pytest
 from google.auth.transport.requests import AuthorizedSession
 from google.oauth2 import service_account
 
+from gceshim.commands.running import write_private
 from tests.command_line import (
     DEADLINE_SECONDS,
     complaint,
@@ -162,6 +163,17 @@ def test_a_file_that_is_there_is_kept(tmp_path, config, cloud):
     account(tmp_path, "key", "create", "ci", "--url", URL, status=2)
     assert len(json.loads(account(tmp_path, "key", "list", "ci", "--json"))) == 1
     assert json.loads((tmp_path / "ci.json").read_text())["client_email"] == EMAIL
+
+
+def test_a_file_that_comes_in_between_is_kept_too(tmp_path):
+    """Between the look and the writing somebody else may have written there."""
+    file = tmp_path / "ci.json"
+    write_private(file, "first", overwrite=False)
+    with pytest.raises(FileExistsError):
+        write_private(file, "second", overwrite=False)
+    assert (file.read_text(), list(tmp_path.iterdir())) == ("first", [file])
+    write_private(file, "second")
+    assert (file.read_text(), stat.S_IMODE(file.stat().st_mode)) == ("second", 0o600)
 
 
 def test_a_key_can_be_printed_and_its_project_chosen(tmp_path, config, cloud):

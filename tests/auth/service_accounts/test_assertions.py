@@ -124,6 +124,18 @@ async def test_an_assertion_is_no_bearer_token_and_the_other_way_round() -> None
                 await verified(there, signed(header_of(key), form, key.pem))
 
 
+@pytest.mark.parametrize("form", [{}, {"aud": None, "scope": "a"}], ids=["audience", "scope"])
+@pytest.mark.parametrize("sub", [None, "", "victim@ops.gceshim.internal", 7])
+@in_loop
+async def test_a_self_signed_token_is_about_its_signer(sub: Any, form: dict[str, Any]) -> None:
+    """Whatever else it says; one without a subject is something else."""
+    async with world() as there:
+        account, key = await robot(there)
+        text = signed(header_of(key), bearer_claims(there, account, **{**form, "sub": sub}), key.pem)
+        with pytest.raises(InvalidToken, match="`sub` must be `iss`"):
+            await assertions(there).verify_bearer(text, API_AUDIENCES)
+
+
 @pytest.mark.parametrize("seconds", [-SKEW_SECONDS, 3600 + SKEW_SECONDS - 1])
 @in_loop
 async def test_clocks_may_differ_by_the_skew(seconds: float) -> None:
