@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from gceshim.simulator import Simulator
+from gceshim.simulator import Simulator, SimulatorSettings
 from gceshim.testing.gce import Body, Gce
+from tests.resources.holdings import Holdings
 from tests.resources.requests import HERE, PROJECT, insert_body, made
 from tests.simulator.api import Api
 
@@ -56,3 +57,36 @@ def make_networks(cloudstack: Simulator, *names: str) -> None:
             api.call("createNetwork", name=name, displaytext=name, zoneid=zone["id"], networkofferingid=offering["id"])
     finally:
         api.close()
+
+
+GONE = "Instance 'short' was deleted while it was made"
+
+
+class TestDeletionMeanwhile:
+    @pytest.fixture
+    def cloudstack_settings(self) -> SimulatorSettings:
+        return SimulatorSettings(job_seconds=0.02)
+
+    @pytest.mark.parametrize(
+        "command",
+        ["deployVirtualMachine", "attachVolume", "associateIpAddress", "enableStaticNat", "createTags"],
+    )
+    async def test_a_machine_that_is_deleted_while_it_is_made(
+        self, gce: Gce, cloudstack: Simulator, command: str
+    ) -> None:
+        """Whoever waits for the insertion is told what became of it, not what CloudStack missed."""
+        await made(gce, insert_body("first"))
+        before = Holdings(cloudstack)
+        body = insert_body("short", external=True, labels={"a": "b"})
+        body["disks"].append({"autoDelete": True, "initializeParams": {"diskName": "more", "diskSizeGb": "3"}})
+        calls = cloudstack.call_counts[command]
+        fault = "slow_reply" if command == "enableStaticNat" else "slow_job"
+        cloudstack.faults.add(fault, command, times=1, seconds=1.5)
+        insertion = await gce.call("compute.instances.insert", **HERE, body=body)
+        while cloudstack.call_counts[command] == calls or not [vm for vm in cloudstack.vms() if vm.name == "short"]:
+            await gce.call("compute.zones.list", project=PROJECT)
+        deletion = await gce.done(await gce.call("compute.instances.delete", **HERE, instance="short"))
+        told = outcome(await gce.done(insertion))
+
+        assert told == ("RESOURCE_NOT_FOUND", GONE, 404)
+        assert (outcome(deletion), before.changes()) == (("", "", None), [])

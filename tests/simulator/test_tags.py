@@ -110,3 +110,15 @@ def test_other_kinds_take_tags(cloud, kind):
     uuid = cloud.demo.one(command, **params)["id"]
     cloud.demo.run("createTags", resourceids=uuid, resourcetype=kind, **pairs(a="1"))
     assert cloud.demo.one(command, **params, **pairs(a="1"))["tags"][0]["key"] == "a"
+
+
+def test_what_is_removed_before_the_job_ends_gets_no_tag(make_world):
+    """Else tags would outlive what they are on."""
+    cloud = make_world(job_seconds=0.0, job_seconds_by_command={"createTags": 0.3})
+    vm = cloud.machine("short")["id"]
+    job = cloud.demo.call(
+        "createTags", resourceids=vm, resourcetype="UserVm", **{"tags[0].key": "a", "tags[0].value": "b"}
+    )["jobid"]
+    cloud.demo.run("destroyVirtualMachine", id=vm, expunge="true")
+    assert cloud.demo.poll(job)["jobresultcode"] == 431
+    assert cloud.sim.tags(vm) == {}

@@ -89,9 +89,13 @@ class Deployer:
             await self._let_in(steps, spec, plan, external)
             await steps.progress(95)
         except errors.DriverError as exc:
+            gone = bool(vm_id) and await self._is_gone(steps, vm_id)
+            error = was_deleted(spec.name) if gone else exc
             left = await self._undo(steps, spec, plan, vm_id=vm_id, held=held)
             if left:
-                raise with_remains(exc, left) from exc
+                raise with_remains(error, left) from exc
+            if gone:
+                raise error from exc
             raise
         return vm_id
 
@@ -296,6 +300,14 @@ class Deployer:
                 log.info("machine %s is not removed yet: %s (%s)", vm_id, exc.message, exc.detail)
         return await self.destroy(steps, vm_id, "undo-")
 
+    async def _is_gone(self, steps: Steps, vm_id: str) -> bool:
+        """Whether somebody has deleted the machine meanwhile, which is why the rest cannot be done."""
+        tenant = steps.tenant
+        try:
+            return not await steps.run("still-there", lambda: self._is_there(tenant, vm_id))
+        except errors.DriverError:
+            return False  # it is not known
+
     async def _unprotect(self, tenant: Tenant, vm_id: str) -> bool:
         row = await self._machines.by_id(tenant, vm_id)
         if row is not None and flag(row, "deleteprotection"):
@@ -304,6 +316,11 @@ class Deployer:
 
     async def _is_there(self, tenant: Tenant, vm_id: str) -> bool:
         return await self._machines.by_id(tenant, vm_id) is not None
+
+
+def was_deleted(name: str) -> errors.NotFound:
+    """The error for a machine that somebody deleted before it was all made."""
+    return errors.NotFound(f"Instance {name!r} was deleted while it was made", kind="instance")
 
 
 def _name_taken(spec: InstanceSpec) -> errors.AlreadyExists:

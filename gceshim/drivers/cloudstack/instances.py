@@ -11,7 +11,7 @@ from gceshim.drivers import base, errors
 from gceshim.drivers.base import Steps, Submitted
 from gceshim.drivers.cloudstack.backend import Backend
 from gceshim.drivers.cloudstack.catalog import Catalog, Offering
-from gceshim.drivers.cloudstack.deploy import Deployer
+from gceshim.drivers.cloudstack.deploy import Deployer, was_deleted
 from gceshim.drivers.cloudstack.instance_disks import InstanceDisks
 from gceshim.drivers.cloudstack.jobs import job_about, submitted
 from gceshim.drivers.cloudstack.locations import Locations
@@ -133,7 +133,7 @@ class Instances(base.Instances):
 
         # A step, so that a machine that is there is not called a failure for an answer that was lost.
         if not await steps.run("look", look):
-            raise errors.Failed(f"Instance {spec.name!r} was removed while it was made", kind="instance")
+            raise was_deleted(spec.name)
         return made[0] if made else await self.get(tenant, spec.zone, spec.name)
 
     async def delete(self, steps: Steps, instance: InstanceRef) -> None:

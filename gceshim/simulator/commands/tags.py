@@ -106,6 +106,7 @@ async def create_tags(call: Call) -> None:
         if not value:
             raise errors.invalid(f"Value for the key {key} is either null or empty")
     await call.work()
+    _resources(call)  # what was removed meanwhile gets none
     for record, _owner_account in resources:
         present = {key.casefold() for key in call.state.tags.get(record.uuid, {})}
         for key, value in pairs.items():
