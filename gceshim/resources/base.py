@@ -25,7 +25,7 @@ from gceshim.protocol import errors, paging
 from gceshim.protocol.call import Call as WireCall
 from gceshim.protocol.discovery import COMPUTE, Document
 from gceshim.protocol.kinds import Kinds
-from gceshim.protocol.sources import Keyed, Source
+from gceshim.protocol.sources import Keyed, Numbered, Source
 from gceshim.resources import errors as resource_errors
 from gceshim.resources.bodies import values
 from gceshim.resources.call import Call
@@ -132,11 +132,20 @@ class Collection:
 
     async def listing(self, call: Call, source: Source[T], shown: Callable[[T], Body]) -> Body:
         """The answer of a `list`: one page of the source, filtered."""
-        items, token = await paging.collect(call.wire, source, shown)
+        items, token = await self._page(call, source, shown)
         body: Body = self._envelope(call, token)
         if items:
             body["items"] = items
         return body
+
+    async def _page(self, call: Call, source: Source[T], shown: Callable[[T], Body]) -> tuple[list[Body], str | None]:
+        """
+        One page, by name as GCE's are; a backend that pages in an order of its own gives only the pages in that.
+        """
+        items, token = await paging.collect(call.wire, source, shown)
+        if isinstance(source, Numbered) and not call.params.get("orderBy"):
+            items.sort(key=lambda item: str(item["name"]))
+        return items, token
 
     async def aggregated(
         self,
@@ -154,7 +163,7 @@ class Collection:
 
         :param unreachable: zones whose items are not in the source, and why; warned of, and named in `unreachables`.
         """
-        items, token = await paging.collect(call.wire, source, shown)
+        items, token = await self._page(call, source, shown)
         scopes = {name: _no_results(name) for name in await self._scopes(call)}
         lost = {f"zones/{zone}": why for zone, why in (unreachable or {}).items()}
         scopes.update({name: _unreachable(name, why) for name, why in lost.items()})

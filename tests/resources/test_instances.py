@@ -115,6 +115,22 @@ async def test_lists_hold_what_gets_show(gce: Gce) -> None:
     assert (await gce.call("compute.instances.get", **HERE, instance=one["id"]))["name"] == "vm-2"
 
 
+async def test_what_is_in_one_page_is_by_name(gce: Gce) -> None:
+    """GCE's order where nothing else is asked for; from page to page it is CloudStack's."""
+    for name in ("vm-b", "vm-c", "vm-a"):
+        await made(gce, insert_body(name))
+
+    async def names(method: str, **params: Any) -> list[str]:
+        return [item["name"] for item in (await gce.call(f"compute.{method}.list", **HERE, **params))["items"]]
+
+    for method in ("instances", "disks"):
+        assert await names(method) == ["vm-a", "vm-b", "vm-c"]
+        assert await names(method, filter="name ne vm-b") == ["vm-a", "vm-c"]
+    assert await names("instances", maxResults=2) == ["vm-b", "vm-c"]
+    spread = await gce.call("compute.instances.aggregatedList", project=PROJECT)
+    assert [item["name"] for item in spread["items"][f"zones/{ZONE}"]["instances"]] == ["vm-a", "vm-b", "vm-c"]
+
+
 async def test_lists_come_in_pages(gce: Gce) -> None:
     """`maxResults` and `pageToken`, until there are no more."""
     for number in range(5):
