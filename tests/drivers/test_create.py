@@ -8,9 +8,10 @@ import base64
 import pytest
 
 from gceshim.drivers import errors
+from gceshim.drivers.cloudstack.driver import CloudStackDriver
 from gceshim.model import GIB, ImageRef, InstanceState, InterfaceSpec
 from gceshim.simulator import SimulatorSettings
-from gceshim.testing.journal import Crash
+from gceshim.testing.journal import Crash, MemorySteps
 from tests.drivers.worlds import SG_ZONE, ZONE, cloud, on_loop, ref, spec
 
 WITH_ADDRESS = {
@@ -124,7 +125,8 @@ async def test_a_crash_while_deleting_is_made_good():
 async def test_a_failure_on_the_way_leaves_nothing_behind(fault, command, kind):
     """Neither a machine in error nor an address that is paid for."""
     async with cloud() as world:
-        world.sim.faults.add(fault, command=command, times=1)
+        # The first tag says who makes the network.
+        world.sim.faults.add(fault, command=command, times=1, skip=int(command == "createTags"))
         with pytest.raises(kind) as caught:
             await world.create(spec(**WITH_ADDRESS))
         assert "left behind" not in caught.value.message
@@ -176,6 +178,26 @@ async def test_machines_made_at_once_share_the_default_network():
         assert len({item.interfaces[0].address for item in made}) == 5
         assert len({item.interfaces[0].external.address for item in made}) == 5
         assert len(await addresses(world)) == 5
+
+
+@on_loop
+async def test_servers_that_need_the_default_network_at_once_make_one():
+    """Each looks before it makes one, and sees none; whose machine is on which must not depend on the server."""
+    async with cloud(SimulatorSettings(job_seconds=0.01, latency_seconds=0.02)) as world:
+        drivers = [CloudStackDriver.create({"url": world.url}) for _ in range(4)]
+        try:
+            made = await asyncio.gather(
+                *(
+                    driver.instances.create(MemorySteps(driver, world.tenant, f"at-once-{n}"), spec(f"vm{n}"))
+                    for n, driver in enumerate(drivers)
+                )
+            )
+        finally:
+            for driver in drivers:
+                await driver.close()
+        (network,) = [row for row in world.sim.networks() if row.account.name == "demo"]
+        assert {vm.nics[0].network.uuid for vm in world.sim.vms()} == {network.uuid}
+        assert {item.interfaces[0].network for item in made} == {"default"}
 
 
 @on_loop
