@@ -98,7 +98,6 @@ def test_a_machine_is_made_found_and_deleted(
         {"env": "test"},
         ["web"],
     )
-    del found.disks[0].disk_size_gb  # a list has it of data disks alone
     assert found in listed
     assert found in spread[f"zones/{here['zone']}"].instances
     assert "zones/sandbox-sg-a" in spread
