@@ -239,7 +239,7 @@ class Grants:
             return _code(record.body, record.family, record.subject, record)
         return _code(note, note["family"])
 
-    async def spend(self, text: str, code: Code, subject: str) -> None:
+    async def spend(self, code: Code, subject: str) -> None:
         """
         Use a code up.
 
@@ -247,7 +247,8 @@ class Grants:
         :raises gceshim.stores.errors.StoreError: not known whether it is used up.
         """
         if code.record is None:
-            first = await self._tokens.use_once(text, subject, self._code_seconds)
+            # By its family, which no two codes share: one text can be spelled in several ways.
+            first = await self._tokens.use_once(f"{_KEY_CODE} {code.family}", subject, self._code_seconds)
         else:
             first = await self._tokens.spend(code.record)
         if not first:

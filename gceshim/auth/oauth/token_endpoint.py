@@ -119,8 +119,7 @@ class TokenEndpoint:
         return reply(await exchange(call))
 
     async def _for_code(self, call: _Call) -> dict[str, Any]:
-        text = call.brought("code")
-        code = await self._looked_up(self._grants.code, text)
+        code = await self._looked_up(self._grants.code, call.brought("code"))
         facts = await self._with_account(call, Facts(call.client, code=code))
         granted = scopes_to_grant(call.parameters, facts)
         subject = facts.account.subject if facts.account else code.subject if code else None
@@ -134,7 +133,7 @@ class TokenEndpoint:
         rotates = call.client.public and code.challenge is None
         refresh_token = await self._issue_refresh(subject, code.family, body | {"rotates": rotates})
         try:
-            await self._grants.spend(text, code, subject)
+            await self._grants.spend(code, subject)
         except RevokedToken as exc:
             raise await self._reused(code.family) from exc
         return self._answer(call, identity, granted, access_token, refresh_token=refresh_token, nonce=code.nonce)

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import itertools
 import json
+import string
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -62,6 +63,18 @@ async def test_a_key_clients_code_that_comes_again_does_so_too(program: Program)
     for _ in range(2):
         assert (await program.exchange(code, **own)).error == (400, "invalid_grant")
     assert not await program.may_call_soon(tokens["access_token"])
+
+
+@pytest.mark.gen_test
+async def test_another_spelling_of_a_key_clients_code_is_the_same_code(program: Program) -> None:
+    """Of the last character two bits mean nothing: four texts have one signature."""
+    own = {"client_id": program.keys[0], "client_secret": program.keys[1]}
+    alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+    code = await program.code(client_id=program.keys[0])
+    first = alphabet.index(code[-1]) & ~3
+    answers = [await program.exchange(code[:-1] + last, **own) for last in alphabet[first : first + 4]]
+    assert [answer.status for answer in answers] == [200, 400, 400, 400]
+    assert not await program.may_call_soon(answers[0].body["access_token"])
 
 
 @pytest.mark.gen_test

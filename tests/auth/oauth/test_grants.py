@@ -246,9 +246,9 @@ async def test_a_code_tells_what_was_allowed_and_is_used_once() -> None:
         assert (code.client, code.redirect_uri, code.scopes) == (GCLOUD, LOOPBACK, ("openid", "email"))
         assert (code.challenge, code.nonce, code.subject) == (CHALLENGE, "n", "subject")
         assert code.family
-        await ours.spend(text, code, "subject")
+        await ours.spend(code, "subject")
         with pytest.raises(RevokedToken):
-            await ours.spend(text, code, "subject")
+            await ours.spend(code, "subject")
         with pytest.raises(RevokedToken) as caught:
             await ours.code(text)
         assert caught.value.family == code.family
@@ -280,9 +280,9 @@ async def test_a_key_client_gets_a_code_without_a_page_and_nothing_is_stored() -
         code = await ours.code(text)
         assert (code.subject, code.record) == (None, None)
         assert "API-KEY" not in repr(code)
-        await ours.spend(text, code, "subject")
+        await ours.spend(code, "subject")
         with pytest.raises(RevokedToken):
-            await ours.spend(text, code, "subject")
+            await ours.spend(code, "subject")
 
 
 @in_loop
