@@ -20,7 +20,7 @@ _BOOLEANS: Final = {"true": True, "false": False}
 _DEFAULTS: Final[Mapping[str, Any]] = {"boolean": False, "number": 0, "text": ""}
 _ESCAPED: Final = re.compile(r"\\([^A-Za-z0-9])")
 _SPECIAL: Final = re.compile(r"[\\^$.|?*+()\[\]{}]")
-_LINK: Final = re.compile(r"(?:https?://[^/\s]+/\S*?/|/)?(projects/[^/\s]+/\S+)")
+_LINK: Final = re.compile(r"(?:https?://[^/\s]+/(?:\S*?/)?|/)?(projects/[^/\s]+/\S+)")
 _WILD: Final = re.compile(r"\\([\\*])|(\*)|([^\\*]+|\\)")
 
 Test = Callable[[Any], bool]
@@ -193,7 +193,7 @@ def _equals(literal: str, *, numeric: bool = False) -> Test:
         if link is not None:  # clients write links of whatever host and version
             found = _LINK.fullmatch(value)
             return found is not None and found[1] == link[1]
-        return time is not None and value[:2] == literal[:2] and _time(value) == time
+        return time is not None and _time(value) == time
 
     return test
 
