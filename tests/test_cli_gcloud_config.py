@@ -87,6 +87,16 @@ def test_a_login_on_plain_http_is_let_through_on_this_machine_alone(tmp_path):
         assert login["environment"] == environ
 
 
+def test_a_key_file_can_be_used_with_the_server_of_a_port(demo):
+    """One that was made for another address of the same server."""
+    key_file(demo)
+    port = json.loads(gceshim(demo, "gcloud-config", "--json").stdout)["properties"]["auth/token_host"].split(":")[2]
+    number = port.removesuffix("/token")
+    told = json.loads(gceshim(demo, "gcloud-config", "--key-file", "key.json", "--port", number, "--json").stdout)
+    assert told["properties"]["auth/token_host"] == f"http://127.0.0.1:{number}/token"
+    assert "auth/access_token_file" not in told["properties"]
+
+
 def test_an_authority_is_handed_on(tmp_path):
     """By its whole path, as gcloud is run from anywhere."""
     (tmp_path / "ca.pem").write_text("x")

@@ -27,9 +27,8 @@ from gceshim.commands import certificates
 from gceshim.commands.certificates import LOCAL, MOST_DAYS, Pair
 from gceshim.commands.errors import USAGE, CommandError
 from gceshim.commands.running import write_private
-from gceshim.settings import state_dir
+from gceshim.commands.trust import AUTHORITY, own_folder
 
-AUTHORITY: Final = "ca.pem"
 AUTHORITY_KEY: Final = "ca-key.pem"
 SERVER: Final = "server.pem"
 SERVER_KEY: Final = "server-key.pem"
@@ -64,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Make what is missing, renew the rest, and say what to do with it."""
-    folder = (Path(args.dir) if args.dir else state_dir(environ) / "tls").absolute()
+    folder = Path(args.dir).absolute() if args.dir else own_folder(environ)
     now = datetime.now(UTC)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

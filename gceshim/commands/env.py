@@ -24,6 +24,7 @@ from gceshim.commands import lines
 from gceshim.commands.errors import USAGE, CommandError
 from gceshim.commands.options import add_config, config_path, port
 from gceshim.commands.running import Running, choose, find, write_private
+from gceshim.commands.trust import own_authority
 from gceshim.settings import Settings
 
 _MADE_UP: Final = re.compile(r"#[0-9a-f]{8}$|@[^@]*\.gceshim\.internal$")
@@ -47,7 +48,10 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         server = asyncio.run(with_token(server, Settings.load(config or None, environ), args.credentials))
     if args.project:
         server = dataclasses.replace(server, project=args.project)
-    print(lines.shown(lines.variables(server, args.client), args.shell))
+    values = lines.variables(server, args.client)
+    if args.client == "gcloud" and (authority := own_authority(server.url, environ)):
+        values["CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE"] = authority
+    print(lines.shown(values, args.shell))
     return 0
 
 

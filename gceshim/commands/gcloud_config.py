@@ -20,8 +20,6 @@ import dataclasses
 import json
 import re
 import shlex
-import socket
-import ssl
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,14 +27,14 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from gceshim.commands.cert import AUTHORITY
 from gceshim.commands.env import with_token
 from gceshim.commands.errors import USAGE, CommandError
 from gceshim.commands.gcloud_runs import Configuration, Gcloud, Step, setting
 from gceshim.commands.options import add_config, config_path, port, url
 from gceshim.commands.running import Running, choose, find
 from gceshim.commands.server import is_loopback
-from gceshim.settings import Settings, SettingsError, state_dir
+from gceshim.commands.trust import own_authority
+from gceshim.settings import Settings
 
 INSECURE: Final = "OAUTHLIB_INSECURE_TRANSPORT"
 NO_CREDENTIALS: Final = "CLOUDSDK_AUTH_DISABLE_CREDENTIALS"
@@ -47,7 +45,6 @@ NOT_LISTED: Final = "auth/auth_host"
 TOKEN_PATH: Final = "/token"  # noqa: S105 a path
 AUTHORIZE_PATH: Final = "/o/oauth2/auth"
 SERVICE_ACCOUNT: Final = re.compile(r"[^@]+@[a-z0-9-]+\.gceshim\.internal")
-_CONNECT_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if args.remove:
         return _remove(args, Gcloud(environ, [ACTIVE]), only_shown=only_shown)
     server, login = _server(args, environ)
-    authority = _authority(server.url, args.ca_file, environ)
+    authority = _readable(args.ca_file) if args.ca_file else own_authority(server.url, environ)
     properties = _properties(server, login, authority)
     gcloud = None if only_shown else Gcloud(environ, [*_variables(properties), ACTIVE, NO_CREDENTIALS])
     there = gcloud.configurations().get(args.name) if gcloud else None
@@ -133,7 +130,8 @@ def _do(gcloud: Gcloud | None, steps: list[Step], properties: Mapping[str, str],
 def _server(args: argparse.Namespace, environ: Mapping[str, str]) -> tuple[Running, Login]:
     """The server, with what is known of it, and how to log in there. :raises CommandError: it cannot be told."""
     if args.key_file:
-        server, login = _of_key_file(args.key_file, args.url), Login(key_file=str(Path(args.key_file).absolute()))
+        given = choose(find(environ), args.port).url if args.port is not None else args.url
+        server, login = _of_key_file(args.key_file, given), Login(key_file=str(Path(args.key_file).absolute()))
     else:
         server = Running("serve", args.url, 0, args.url) if args.url else choose(find(environ), args.port)
         if args.credentials and server.kind == "demo":
@@ -240,34 +238,6 @@ def _check_ours(name: str, there: Configuration | None) -> None:
         return
     if "core/account" in there.properties or "core/project" in there.properties:
         raise CommandError(f"gcloud's configuration {name} is not for a gceshim server; choose another NAME", USAGE)
-
-
-def _authority(server: str, given: str | None, environ: Mapping[str, str]) -> str:
-    """The file with the authority that gcloud is to trust; "" for those that it brings along."""
-    if given:
-        return _readable(given)
-    if not server.startswith("https://"):
-        return ""
-    try:
-        own = state_dir(environ) / "tls" / AUTHORITY
-    except SettingsError:
-        return ""
-    return str(own) if own.exists() and _vouches_for(own, server) else ""
-
-
-def _vouches_for(authority: Path, server: str) -> bool:
-    """Whether the server shows a certificate of this authority."""
-    parts = urlsplit(server)
-    host = parts.hostname or ""
-    try:
-        context = ssl.create_default_context(cafile=str(authority))
-        with (
-            socket.create_connection((host, parts.port or 443), _CONNECT_SECONDS) as plain,
-            context.wrap_socket(plain, server_hostname=host),
-        ):
-            return True
-    except (OSError, ValueError):
-        return False
 
 
 def _readable(file: str) -> str:

@@ -117,8 +117,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Do the action chosen."""
     settings = load_settings(args, environ)
-    if url := getattr(args, "cloudstack_url", None):
-        settings = load_settings(args, environ, {f"driver.{settings.driver.name}.url": url})
+    if api := getattr(args, "cloudstack_url", None):
+        settings = load_settings(args, environ, {f"driver.{settings.driver.name}.url": api})
     asyncio.run(args.action_run(args, environ, settings))
     return 0
 

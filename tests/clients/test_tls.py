@@ -90,6 +90,15 @@ def test_chromium_takes_it_once_it_trusts_the_authority(
             assert json.loads(window.find_element("tag name", "body").text) == OK
 
 
+def test_the_lines_of_env_name_the_authority(secure: Secure) -> None:
+    """They are all that a shell is given; a server of another authority gets gcloud's own."""
+    values = json.loads(secure.gceshim("env", "--json", "--credentials", secure.email))
+    assert values["CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"] == f"{secure.url}/compute/v1/"
+    assert values["CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE"] == str(secure.authority)
+    other = secure.gceshim("gcloud-config", "--url", "https://127.0.0.1:1", "--json")
+    assert "core/custom_ca_certs_file" not in json.loads(other)["properties"]
+
+
 def test_links_are_https_where_the_server_is(secure: Secure) -> None:
     """libcloud and others go on with what they are given."""
     context = ssl.create_default_context(cafile=str(secure.authority))
