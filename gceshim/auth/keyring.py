@@ -105,7 +105,7 @@ def load(path: Path) -> KeyRing:
         if status.st_mode & 0o077:
             raise BadKey(f"{path}: other users can read it; run: chmod 600 {path}")
         if status.st_uid not in (os.geteuid(), 0):
-            raise BadKey(f"{path}: it belongs to another user")
+            raise BadKey(f"{path}: it belongs to another user; run this as that user")
         content = file.read(READ_LIMIT_BYTES)
     return parse_ring(content.decode("ascii", "replace"), str(path))
 
@@ -136,20 +136,21 @@ def locked(path: Path) -> Iterator[None]:
 
 def save(path: Path, ring: KeyRing) -> None:
     """
-    Put the keys in the place of those in the file, at one stroke; to be done under `locked`.
+    Put the keys in the place of those in the file, at one stroke; to be done under `locked`. A link stays one.
 
     :raises BadKey: the file, or one beside it, cannot be written.
     """
     lines = [(ring.current, CURRENT), *([(ring.following, NEXT)] if ring.following else [])]
     lines += [(key, OLD) for key in ring.old]
     try:
-        draft = _draft(path, "".join(f"{_text(key)} {role}  # {key.id}\n" for key, role in lines))
+        place = path.resolve()
+        draft = _draft(place, "".join(f"{_text(key)} {role}  # {key.id}\n" for key, role in lines))
         try:
-            draft.replace(path)
+            draft.replace(place)
         except OSError:
             draft.unlink()
             raise
-        _flush_folder(path.parent)
+        _flush_folder(place.parent)
     except OSError as exc:
         raise BadKey(f"{path}: cannot be written: {exc.strerror}") from exc
 

@@ -109,3 +109,16 @@ def test_a_folder_that_cannot_be_written_leaves_the_ring_as_it_was(tmp_path: Pat
     with pytest.raises(BadKey, match="cannot be written"):
         save(path, ring.with_next())
     assert [file.name for file in tmp_path.iterdir()] == ["key"]
+
+
+def test_a_link_to_the_file_stays_one(tmp_path: Path) -> None:
+    """Else the others who use the file that it leads to would keep the old key, and the key be in two places."""
+    there, link = tmp_path / "there" / "key", tmp_path / "key"
+    there.parent.mkdir()
+    ring = load(there)
+    link.symlink_to(there)
+    with locked(link):
+        save(link, ring.with_next())
+    assert link.is_symlink()
+    assert load(there).following is not None
+    assert [file.name for file in there.parent.iterdir()] == ["key"]
