@@ -8,6 +8,9 @@ So a position names rows, and not only a number: those last given, and the rank 
 so that the row last given is on it; where it is not, the rows around are looked through for one that was given, and
 where all of those are gone too, for the first whose rank is further on. Whatever changes, a read costs one backend call
 where nothing moved, one or two more where something did, and never more than `SCAN_PAGES`.
+
+A position is bounded too: of items of one rank (made in one second) it names the last hundred. Should all of those
+vanish at once, others of that second that were given before them are given again.
 """
 
 import base64
@@ -19,7 +22,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 PAGE_SIZE: Final = 500
 SCAN_PAGES: Final = 20
 _REMEMBERED: Final = 32
-_MOST_OF_ONE_RANK: Final = 200
+_MOST_OF_ONE_RANK: Final = 100
 _SHORT_LENGTH: Final = 8
 
 T = TypeVar("T")
