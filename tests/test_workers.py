@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,19 @@ def test_workers_share_a_port_and_tell_their_metrics_each(tmp_path, cloud):
             line = r'^gceshim_requests_total\{method="compute.projects.get",status="200"\} (\S+)$'
             counted += float(re.search(line, text, re.MULTILINE)[1])
         assert counted == len(workers.records("compute.projects.get"))
+
+        pool = [http.client.HTTPConnection(workers.url.split("/")[2], timeout=30) for _ in range(30)]
+        for connection in pool:
+            connection.connect()
+        for connection in pool:
+            connection.request("GET", "/discovery/v1/apis")
+        assert {connection.getresponse().status for connection in pool} == {200}
+        for connection in pool:
+            connection.close()
+        workers.until(lambda: len(workers.records(" discovery 200 ")) == len(pool))
+        shares = Counter(record["pid"] for record in workers.records(" discovery 200 "))
+        assert min(shares[pid] for pid in workers.pids()) >= 3, shares
+
         process.process.send_signal(signal.SIGTERM)
         for pid in workers.pids():  # as systemd does: to each of them beside
             os.kill(pid, signal.SIGTERM)

@@ -7,6 +7,7 @@ What Tornado refuses by itself (no HTTP, a bad length, a bad chunk) is answered 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -53,6 +54,26 @@ class ConnectionLimits:
     header_bytes: int = 64 * 1024
     body_seconds: float = 60.0
     body_bytes: int = 1024 * 1024
+
+
+class SharedSocket(socket.socket):
+    """
+    A listening socket that several processes have, and that gives each one connection at a time.
+
+    Tornado takes all the connections that wait: of a client that opens thirty at once, as connection pools do, all
+    would be one worker's.
+    """
+
+    _gave: bool = False
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """As a socket's; every other time there is none, so that the event loop goes round once."""
+        if self._gave:
+            self._gave = False
+            raise BlockingIOError
+        accepted = super().accept()
+        self._gave = True
+        return accepted
 
 
 class Server(HTTPServer):

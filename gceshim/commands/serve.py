@@ -28,6 +28,7 @@ from typing import Final
 from gceshim import __version__
 from gceshim.app import Shim
 from gceshim.commands import logs
+from gceshim.commands.connections import SharedSocket
 from gceshim.commands.options import add_config, add_listening, config_path, load_settings, workers
 from gceshim.commands.running import Running, announced
 from gceshim.commands.server import Listening, bind, local_url, until_signalled, warn_when_open
@@ -91,7 +92,8 @@ def _supervise(settings: Settings, config: str, environ: Mapping[str, str]) -> i
             post.ready()
             yield
 
-        asyncio.run(_serve(settings, ready, sockets=sockets, index=post.index, lifeline=post.lifeline))
+        shared = [SharedSocket(fileno=bound.detach()) for bound in sockets]
+        asyncio.run(_serve(settings, ready, sockets=shared, index=post.index, lifeline=post.lifeline))
         return 0
 
     with contextlib.ExitStack() as stack:
