@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from urllib.parse import urlencode
 
 import pytest
 
@@ -175,6 +176,26 @@ async def test_passwords_are_in_no_url_and_not_signed():
     assert [("sessionkey=k%2B%2F%3D%3D" in body) for body in bodies] == [False, True, True]
     assert [("password=" in body) for body in bodies] == [True, False, False]
     assert not any("signature" in body or "apiKey" in body for body in bodies)
+
+
+@pytest.mark.parametrize("status", ["500 Oh", "531 No"])
+@on_loop
+async def test_a_server_that_echoes_the_password_is_not_quoted(status):
+    """As pages of proxies do that show what they were sent."""
+    for echoed in (PASSWORD, urlencode({"password": PASSWORD})):
+        refusal = {"loginresponse": {"errorcode": 531, "errortext": echoed}}
+        async with raw_server(answer(status, json.dumps(refusal))) as server:
+            driver = CloudStackDriver.create({"url": server.url})
+            with pytest.raises(errors.DriverError) as caught:
+                await driver.identity.sign_in("alice", PASSWORD, "")
+            await driver.close()
+        async with raw_server(answer(status, f"<pre>{echoed}</pre>", "text/html")) as server:
+            driver = CloudStackDriver.create({"url": server.url})
+            with pytest.raises(errors.DriverError) as other:
+                await driver.identity.sign_in("alice", PASSWORD, "")
+            await driver.close()
+        for error in (caught.value, other.value):
+            assert "of-mine" not in said(error)
 
 
 @on_loop

@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 import libcloud.security
 import orjson
@@ -38,8 +38,8 @@ from libcloud.http import LibcloudConnection
 from libcloud.utils.misc import lowercase_keys
 
 from gceshim.drivers import errors
-from gceshim.drivers.cloudstack.failures import failure
 from gceshim.drivers.cloudstack.lanes import Lanes, LanesFull
+from gceshim.drivers.cloudstack.refusals import Refused, reason, refusal
 from gceshim.drivers.cloudstack.settings import Settings
 from gceshim.drivers.cloudstack.wire import TooLarge, Wire, address
 from gceshim.drivers.observing import BackendCall, BackendLoad, Watcher, outcome_of
@@ -53,16 +53,6 @@ _RETRY_SECONDS: Final = 0.1
 _THROTTLED_SECONDS: Final = 0.5  # CloudStack counts calls by the second
 _SIGN_IN_LANE: Final = ""
 _SIGNATURE_MINUTES: Final = 15
-_DETAIL_LIMIT: Final = 200
-
-
-class _Refused(Exception):
-    """CloudStack answered with an error status."""
-
-    def __init__(self, status: int, body: str) -> None:
-        super().__init__(f"HTTP {status}")
-        self.status = status
-        self.body = body
 
 
 class _Http(LibcloudConnection):
@@ -104,7 +94,7 @@ class _Response(CloudStackResponse):
         return orjson.loads(self.body or "")
 
     def parse_error(self) -> None:
-        raise _Refused(self.status, str(self.body))
+        raise Refused(self.status, str(self.body))
 
 
 class _Connection(CloudStackConnection):
@@ -273,15 +263,15 @@ class Transport:
         failed: errors.DriverError
         try:
             return exchange()
-        except _Refused as exc:
-            failed = _refusal(command, exc, secrets)
+        except Refused as exc:
+            failed = refusal(command, exc, secrets)
         except TooLarge:
             limit = self._settings.reply_limit_bytes
             failed = errors.Unavailable("CloudStack's answer is too large", detail=f"{command}: over {limit} bytes")
         except (requests.Timeout, TimeoutError):
             failed = self._timeout(command)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
-            failed = errors.Unavailable("CloudStack cannot be reached", detail=f"{command}: {_reason(exc)}")
+            failed = errors.Unavailable("CloudStack cannot be reached", detail=f"{command}: {reason(exc)}")
         except (LibcloudError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as exc:
             # What libcloud makes of a reply that is not JSON, or not of CloudStack's shape.
             failed = errors.Unavailable(
@@ -301,7 +291,7 @@ class Transport:
         if not isinstance(reply, dict):
             raise TypeError(type(reply).__name__)
         if "errorcode" in reply:
-            raise _Refused(int(reply["errorcode"]), json.dumps({"errorresponse": reply}))
+            raise Refused(int(reply["errorcode"]), json.dumps({"errorresponse": reply}))
         return reply
 
     def _driver(self) -> Any:
@@ -338,7 +328,8 @@ class Session:
 
     async def call(self, command: str, /, **params: str) -> dict[str, Any]:
         """As `Transport.call`. What `login` answers makes the calls after it known."""
-        secrets = (params.get("password", ""), self._key, *self._cookies.values())
+        password = params.get("password", "")
+        secrets = (password, quote_plus(password), self._key, *self._cookies.values())
         return await self._transport.run(command, lambda: self._exchange(command, params), secrets)
 
     def close(self) -> None:
@@ -353,7 +344,7 @@ class Session:
         cookies = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
         response = self._wire.post(self._path, urlencode(form), {"Cookie": cookies} if cookies else {})
         if response.status_code != 200:
-            raise _Refused(response.status_code, response.text)
+            raise Refused(response.status_code, response.text)
         reply = orjson.loads(response.content)[f"{command.lower()}response"]
         if not isinstance(reply, dict):
             raise TypeError(type(reply).__name__)
@@ -376,43 +367,3 @@ def _text(value: object) -> str:
     if isinstance(value, list | tuple):
         return ",".join(str(item) for item in value)
     return str(value)
-
-
-def _refusal(command: str, refused: _Refused, secrets: tuple[str, ...]) -> errors.DriverError:
-    """The driver error for a reply with an error status."""
-    row: Any = None
-    try:
-        body = json.loads(refused.body)
-        row = next(iter(body.values()))
-        code = int(row.get("errorcode", refused.status))
-    except (ValueError, AttributeError, StopIteration, TypeError, RecursionError):
-        detail = f"{command}: HTTP {refused.status}: {_clean(refused.body, secrets)[:_DETAIL_LIMIT]!r}"
-        if refused.status == 401:
-            return errors.Unauthenticated("CloudStack does not accept the credentials", detail=detail)
-        if refused.status == 429:
-            return errors.Throttled("CloudStack is asked too often", detail=detail)
-        return errors.Unavailable("CloudStack gave an answer that is not understood", detail=detail)
-    cause_code = row.get("cserrorcode")
-    text = _clean(str(row.get("errortext") or ""), secrets)
-    return failure(code, text, command=command, cause_code=cause_code if isinstance(cause_code, int) else None)
-
-
-def _clean(text: str, secrets: tuple[str, ...]) -> str:
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
-    return text
-
-
-def _reason(exc: BaseException) -> str:
-    """The innermost cause by class and system error, never by its text, which may hold a request."""
-    seen: BaseException | None = exc
-    kind, number = type(exc).__name__, None
-    for _ in range(10):
-        if seen is None:
-            break
-        kind = type(seen).__name__
-        number = seen.errno if isinstance(seen, OSError) and seen.errno else number
-        inner = getattr(seen, "reason", None) or (seen.args[0] if seen.args else None)
-        seen = inner if isinstance(inner, BaseException) else seen.__cause__ or seen.__context__
-    return f"{kind} (errno {number})" if number else kind
