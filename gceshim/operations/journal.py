@@ -128,7 +128,8 @@ class Journal(Steps):
 
         An orphan is worse than a wait. A call that timed out is looked for longer, and not repeated: the backend may
         have it in hand still. One that may be repeated without harm, or that was not even begun, is, for as long as the
-        backend's silence is borne.
+        backend's silence is borne. The former is so some times too where the backend failed: most of them only read,
+        which is no reason to give up what was done.
         """
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self._settings.unavailable_seconds
@@ -148,6 +149,10 @@ class Journal(Steps):
                 if not again or (find is not None and isinstance(exc, Timeout)):
                     raise
                 LOG.info("operation %s: a call without answer is repeated: %s", self.operation, exc.message)
+            except Failed as exc:
+                if find is not None or tries >= CALL_TRIES:
+                    raise
+                LOG.info("operation %s: a call that failed is repeated: %s", self.operation, exc.message)
             tries += 1
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._settings.poll_max_seconds)
@@ -170,6 +175,7 @@ class Journal(Steps):
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self._settings.unavailable_seconds
         pause = min(FIND_PAUSE_SECONDS, self._settings.poll_max_seconds)
+        tries = 1
         while True:
             self._ledger.check()
             try:
@@ -177,6 +183,10 @@ class Journal(Steps):
             except Unavailable:
                 if loop.time() + pause > give_up:
                     raise
+            except Failed:
+                if tries >= CALL_TRIES:
+                    raise
+            tries += 1
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._settings.poll_max_seconds)
 

@@ -15,14 +15,14 @@ from tests.lab.storm import END_SECONDS, Clients, Outcome, judged
 
 #: How often each fault strikes a call; together one in five.
 SHARES: Final[Mapping[str, float]] = {
-    "error_rate": 0.05,
-    "http_error": 0.04,
+    "error_rate": 0.06,
+    "http_error": 0.05,
     "connection_reset": 0.03,
     "lost_reply": 0.03,
-    "garbage_reply": 0.03,
-    "slow_reply": 0.02,
+    "garbage_reply": 0.025,
+    "slow_reply": 0.005,
 }
-TIMEOUT_SECONDS: Final = 1.5
+TIMEOUT_SECONDS: Final = 1.0
 
 
 async def trouble(folder: Path, seed: int, *, count: int = 200, settings: Mapping[str, Any] | None = None) -> Outcome:

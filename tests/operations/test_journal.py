@@ -253,6 +253,42 @@ async def test_a_backend_that_cuts_off_each_call_fails_the_operation() -> None:
 
 
 @in_loop
+async def test_a_look_that_fails_is_made_again() -> None:
+    """An error of the backend's own while it is only looked at is no outcome of what was done; but it may be for good."""
+    tries: Counter[str] = Counter()
+
+    async def workflow(steps: Steps) -> None:
+        async def look() -> str:
+            tries["look"] += 1
+            if tries["look"] < CALL_TRIES:
+                raise errors.Failed("a bad moment")
+            return "seen"
+
+        async def make() -> str:
+            tries["make"] += 1
+            raise errors.Unavailable("cut off")
+
+        async def find() -> str:
+            tries["find"] += 1
+            if tries["find"] == 1:
+                raise errors.Failed("a bad moment")
+            return "made"
+
+        async def never() -> str:
+            tries["never"] += 1
+            raise errors.Failed("broken")
+
+        assert await steps.run("look", look) == "seen"
+        assert await steps.run("make", make, find=find) == "made"
+        await steps.run("never", never)
+
+    async with in_memory() as store, started(make_engine(store, Backend())) as engine:
+        operation = await with_steps(engine, workflow)
+    assert tries == {"look": CALL_TRIES, "make": 1, "find": 2, "never": CALL_TRIES}
+    assert [error.message for error in operation.errors] == ["broken"]
+
+
+@in_loop
 async def test_what_a_call_made_that_was_not_answered_in_time_is_found_later() -> None:
     """The backend had it in hand still when it was looked at first."""
     looks = 0

@@ -138,10 +138,18 @@ class Disks(base.Disks):
         async with Undo() as undo:
             backend_id = await self._new_disks.make(steps, "create", plan, undo)
         await steps.progress(95)
-        row = await self._volumes.by_id(tenant, backend_id)
-        if row is None:
+        made: list[Disk] = []
+
+        async def look() -> bool:
+            row = await self._volumes.by_id(tenant, backend_id)
+            if row is not None:
+                made.extend(await self._disks(tenant, [row], {backend_id: spec.name}))
+            return row is not None
+
+        # A step, so that a disk that is there is not called a failure for an answer that was lost.
+        if not await steps.run("look", look):
             raise errors.Failed(f"Disk {spec.name!r} was removed while it was made", kind="disk", name=spec.name)
-        return (await self._disks(tenant, [row], {backend_id: spec.name}))[0]
+        return made[0] if made else await self.get(tenant, spec.zone, spec.name)
 
     async def delete(self, steps: Steps, disk: DiskRef) -> None:
         """Remove it. Source: `deleteVolume`."""
