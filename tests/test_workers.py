@@ -195,6 +195,17 @@ def test_workers_stop_when_who_looks_after_them_is_gone(tmp_path, cloud):
         until_gone(workers.pids())
 
 
+def test_told_twice_to_stop_workers_are_killed(tmp_path, cloud):
+    """Whoever stands before it and does not want to wait for the end of the draining."""
+    config, token = prepared(tmp_path, cloud, "drain_seconds = 300\n[log]\nformat = 'json'")
+    with running(tmp_path, "serve", "--config", str(config)) as process:
+        workers = Workers(process, token)
+        process.process.send_signal(signal.SIGTERM)
+        process.wait_for("SIGTERM: stopping the workers")
+        assert process.stop(signal.SIGINT) == 1
+        until_gone(workers.pids())
+
+
 def test_what_keeps_all_workers_from_serving_ends_the_command(tmp_path, cloud):
     """A mistake in the settings is told once, before there are any; a store that cannot be used, with a failure."""
     config, _ = prepared(tmp_path, cloud)

@@ -48,8 +48,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tls-certificate", metavar="FILE", help="certificate chain, PEM (gceshim cert makes one; default: settings)"
     )
-    parser.add_argument("--workers", type=workers, metavar="N", help="how many processes serve (default: settings)")
     parser.add_argument("--tls-key", metavar="FILE", help="its private key, PEM (default: settings)")
+    parser.add_argument("--workers", type=workers, metavar="N", help="how many processes serve (default: settings)")
 
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
