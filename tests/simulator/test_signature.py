@@ -179,9 +179,10 @@ def test_login_to_a_domain_by_path(cloud):
 
 def test_failing_to_log_in_too_often_disables_the_user(cloud):
     """A guesser locks the owner out, keys included; whoever guesses through gceshim must be slowed down before."""
-    for _ in range(4):
-        assert login(cloud, password="wrong")[0] == 531
-    assert login(cloud)[0] == 200
+    for _ in range(2):
+        for _ in range(4):
+            assert login(cloud, password="wrong")[0] == 531
+        assert login(cloud)[0] == 200
     for _ in range(5):
         assert login(cloud, password="wrong")[0] == 531
     status, document, _ = login(cloud)
