@@ -254,7 +254,7 @@ async def test_a_backend_that_cuts_off_each_call_fails_the_operation() -> None:
 
 @in_loop
 async def test_a_look_that_fails_is_made_again() -> None:
-    """An error of the backend's own while it is only looked at is no outcome of what was done; but it may be for good."""
+    """An error of the backend while it is only looked at is no outcome of what was done; but it may be for good."""
     tries: Counter[str] = Counter()
 
     async def workflow(steps: Steps) -> None:
