@@ -147,7 +147,8 @@ class Grants:
         except FatalClientError as exc:
             raise AuthorizationRefused(_DAMAGED if redirect else _NO_REDIRECT) from exc
         except OAuth2Error as exc:
-            raise _told(redirect, request.state, exc.error, exc.description) from exc
+            description = exc.description or "The request is not allowed."
+            raise _told(redirect, request.state, exc.error, description) from exc
         if client is None or redirect is None:  # oauthlib has asked the rules about both
             raise AuthorizationRefused(_DAMAGED)
         hint = request.login_hint or ""

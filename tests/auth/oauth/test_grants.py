@@ -191,7 +191,7 @@ async def test_a_clients_mistake_is_told_to_the_client(changes: dict[str, Any], 
             grants(there).parse(query(state="s", **changes))
         assert caught.value.location.startswith(LOOPBACK + "?")
         told = dict(parse_qsl(urlsplit(caught.value.location).query))
-        assert (told["error"], told["state"]) == (error, "s")
+        assert (told["error"], told["state"], bool(told.get("error_description"))) == (error, "s", True)
         with pytest.raises(AuthorizationRefused):
             grants(there).parse(query(redirect_uri="urn:ietf:wg:oauth:2.0:oob", **changes))
 
