@@ -12,13 +12,14 @@ PORT ?= 8787
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: help demo test check bench format docs clean
+.PHONY: help demo test check bench soak format docs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    a GCE endpoint on this machine, with a simulated cloud behind it (PORT=$(PORT))"
 	@echo "make test    everything that must pass: format, lint, types, imports, tests"
 	@echo "make bench   measure the server beside libcloud alone (BENCH_ARGS=--quick)"
+	@echo "make soak    ten minutes of mixed load, does the server grow or fail (BENCH_ARGS=\"--minutes 3\")"
 	@echo "make format  put the code into the one format"
 	@echo "make docs    write the generated pages and samples anew"
 	@echo "make clean   remove the virtual environment and caches"
@@ -42,6 +43,9 @@ check: $(TEST)
 
 bench: $(RUN)
 	@$(PY) -m benchmarks $(BENCH_ARGS)
+
+soak: $(RUN)
+	@$(PY) -m benchmarks soak $(BENCH_ARGS)
 
 format: $(TEST)
 	@$(PY) -m ruff format --quiet .

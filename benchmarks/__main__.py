@@ -11,6 +11,8 @@ examples:
   python -m benchmarks --machines 500 --concurrency 1 32 --seconds 5 --json
   python -m benchmarks --machines 500 --concurrency 8 --profile
   python -m benchmarks --machines 500 --concurrency 32 --operations list --workers 2
+
+`python -m benchmarks soak` is a long run under mixed load instead: see `python -m benchmarks soak --help`.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import report, soak
 from benchmarks.load import Sample, run
 from benchmarks.processes import Child
 from benchmarks.report import Row
@@ -49,7 +51,10 @@ WARM_UP = 2  # operations of each worker, if half a round is long enough
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
-    args = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["soak"]:
+        return soak.main(words[1:])
+    args = parser().parse_args(words)
     seconds = args.seconds or (QUICK_SECONDS if args.quick else SECONDS)
     rounds = 2 if args.quick else ROUNDS
     rows: list[Row] = []

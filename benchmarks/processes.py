@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -50,24 +50,34 @@ class Child:
     """
     One of the processes, seen from the one that measures.
 
-    Started by `with`; `facts` is what it told of itself.
+    Started by `with`; `facts` is what it told of itself. Ctrl-C does not reach it: who started it says when it ends.
+
+    :param module: what is run.
     """
 
-    def __init__(self, role: str, folder: Path, options: Mapping[str, Any]) -> None:
-        self._log = folder / f"{role}.log"
-        self._command = [sys.executable, "-m", "benchmarks.processes", role, json.dumps(options)]
+    def __init__(
+        self, role: str, folder: Path, options: Mapping[str, Any], module: str = "benchmarks.processes"
+    ) -> None:
+        self.log = folder / f"{role}.log"
+        self._command = [sys.executable, "-m", module, role, json.dumps(options)]
         self._process: subprocess.Popen[str]
         self.facts: Mapping[str, Any] = {}
 
     def __enter__(self) -> Child:
-        with self._log.open("w") as log:
+        with self.log.open("w") as log:
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=ROOT,
+                start_new_session=True,
             )
         line = self._process.stdout.readline() if self._process.stdout else ""
         if not line:
             self._end()
-            raise RuntimeError(f"a process did not start: {self._log.read_text()[-2000:]}")
+            raise RuntimeError(f"a process did not start: {self.log.read_text()[-2000:]}")
         self.facts = json.loads(line)
         return self
 
@@ -78,14 +88,15 @@ class Child:
 
     def usage(self) -> Mapping[str, Any]:
         """What the process used since this was last called."""
-        usage: Mapping[str, Any] = json.loads(self._ask("usage"))
+        usage: Mapping[str, Any] = json.loads(self.ask("usage"))
         return usage
 
     def profile(self) -> str:
         """Where the event loop's thread spent its time since this was last called; "" the first time."""
-        return self._ask("profile").decode()
+        return self.ask("profile").decode()
 
-    def _ask(self, what: str) -> bytes:
+    def ask(self, what: str) -> bytes:
+        """The answer of its control port. :raises OSError: there is none."""
         with urllib.request.urlopen(f"{self.facts['control']}/{what}", timeout=ANSWER_SECONDS) as reply:
             content: bytes = reply.read()
         return content
@@ -245,10 +256,13 @@ def _cpu_seconds(pid: int) -> float:
 
 async def _until_input_ends(usage: Callable[[], str], facts: Mapping[str, Any]) -> None:
     profiler = Profiler()
-    application = tornado.web.Application(
-        [("/usage", Control, {"answer": usage}), ("/profile", Control, {"answer": profiler.report})],
-        log_function=lambda handler: None,
-    )
+    rules = [("/usage", Control, {"answer": usage}), ("/profile", Control, {"answer": profiler.report})]
+    await serve_controlled(facts, rules)
+
+
+async def serve_controlled(facts: Mapping[str, Any], rules: Sequence[tuple[str, type[Control], Any]]) -> None:
+    """Print the facts, and answer by the rules on a port of its own until standard input ends."""
+    application = tornado.web.Application(list(rules), log_function=lambda handler: None)
     socket, port = bind_unused_port()
     server = HTTPServer(application)
     server.add_sockets([socket])

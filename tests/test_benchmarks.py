@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +14,9 @@ from typing import Any, TypeVar
 
 import pytest
 
+from benchmarks.sides import Failed
+from benchmarks.soak_load import Results
+from benchmarks.soak_report import Soak, series
 from gceshim.pace import Pace
 from gceshim.testing.stalls import StallMonitor
 
@@ -117,3 +121,90 @@ def test_a_conversion_that_fails_does_not_keep_the_others_waiting():
         return await pace.map(int, range(100))
 
     assert asyncio.run(within(main())) == list(range(100))
+
+
+SOAK = [sys.executable, "-m", "benchmarks", "soak", "--concurrency", "3", "--tenants", "2"]
+
+
+def test_a_soak_reports_both_sides_and_that_nothing_failed():
+    """A mixture that fails by itself, or is never compared, would tell nothing of the server."""
+    command = [*SOAK, "--minutes", "0.1", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["broken"], found["log"], done.stderr) == (0, [], [], "")
+    assert found["decided"] is False
+    assert {"insert", "list", "refresh"} <= found["operations"].keys()
+    assert found["operations"]["list"]["ratio"] > 0
+    assert found["numbers"]["rss_bytes"]["level"] > 10
+    assert len(found["numbers"]["tasks"]["samples"]) > 5
+    assert found["numbers"]["tasks"]["after"] <= found["numbers"]["tasks"]["before"] + 8
+
+
+def test_a_soak_that_is_interrupted_tells_what_is_known():
+    """Who has seen enough must not wait, nor lose what was measured."""
+    command = [*SOAK, "--minutes", "10"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("begun"):
+                break
+        process.send_signal(signal.SIGINT)
+        text, told = process.communicate(timeout=90)
+    assert (process.returncode, told) == (0, "")
+    assert "clients of 2 tenants" in text
+    assert "no bound is broken" in text
+
+
+def soak_of(values: list[float], *, failed: str = "", seconds: float = 600.0) -> Soak:
+    """A soak in which the server's memory, in MiB, had these values."""
+    results = Results(lambda _: None)
+    if failed:
+        results.failed("list", Failed(failed))
+    numbers = series()
+    for number, value in enumerate(values):
+        numbers["rss_bytes"].add(number * seconds / len(values), value * 1024 * 1024)
+    return Soak(
+        seconds=seconds,
+        concurrency=1,
+        tenants=1,
+        direct=Results(lambda _: None),
+        shim=results,
+        numbers=numbers,
+        before={"tasks": 5},
+        after={"tasks": 5},
+        log=[],
+        bugs=[],
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "grows"),
+    [
+        ([100 + number * 0.2 for number in range(300)], True),
+        ([min(200, 100 + number) for number in range(300)], False),
+        ([150 + 5 * (number % 7) for number in range(300)], False),
+        ([200 - number * 0.2 for number in range(300)], False),
+        ([150 + 4 * (number % 7) + number * 0.15 for number in range(300)], True),
+    ],
+    ids=["leak", "warm-up", "sawtooth", "shrinks", "sawtooth that rises"],
+)
+def test_memory_without_a_plateau_is_told(values: list[float], grows: bool):
+    """What a server takes to warm up is no leak; what it takes more of in the last third is."""
+    broken = soak_of(values).broken
+    assert bool(broken) is grows
+    if grows:
+        assert "memory (RSS) grew by" in broken[0]
+
+
+def test_a_short_soak_does_not_tell_about_growth():
+    """A server that warms up grows."""
+    soak = soak_of([100 + number for number in range(300)], seconds=30.0)
+    assert soak.broken == []
+    assert "too short" in soak.text()
+
+
+def test_an_error_of_a_soak_is_shown_with_its_operation():
+    """One error among a million calls is what a soak is for."""
+    soak = soak_of([100.0] * 300, failed="503: no answer")
+    assert soak.broken == ["1 errors of list, gceshim"]
+    assert "list: 503: no answer" in soak.text()
