@@ -50,6 +50,7 @@ LIGHT = {
 }
 PROJECT = {"project": HERE["project"]}
 LARGER = "Medium Instance"
+GROUPS_ZONE = "sandbox-sg-a"
 
 
 @dataclass(frozen=True)
@@ -189,10 +190,11 @@ class Mix:
         return Mutation(f"detach from {name}", "compute.instances.detachDisk", arguments, (come,), (gone,))
 
     def insert(self, cloudstack: Simulator) -> Mutation:
-        """One in eight has a public address, one in four two more disks, all have a label."""
+        """One in eight has a public address, one in four two more disks, one in four security groups; all a label."""
         number = self._next()
-        name = f"new-{number}"
-        body = insert_body(name, external=number % 8 == 0, labels={"made": "here"})
+        name, zone = f"new-{number}", GROUPS_ZONE if number % 4 == 2 else ZONE
+        tags = {"items": [f"tag-{number % 3}"]}
+        body = insert_body(name, zone=zone, external=number % 8 == 0, labels={"made": "here"}, tags=tags)
         come = [estate.machine(name), estate.boot_disk(name), estate.label("machine", name, "made", "here")]
         come += [estate.address(name)] if number % 8 == 0 else []
         if number % 4 == 1:
@@ -202,7 +204,7 @@ class Mix:
                 come += [estate.disk(f"{name}-{index}", 5 + index, name)]
                 come += [estate.label("disk", f"{name}-{index}", "of", name)]
         assert body["disks"][0]["initializeParams"]["sourceImage"] == IMAGE
-        return Mutation(f"insert {name}", "compute.instances.insert", {**HERE, "body": body}, tuple(come))
+        return Mutation(f"insert {name}", "compute.instances.insert", {**HERE, "zone": zone, "body": body}, tuple(come))
 
     def disk_insert(self, cloudstack: Simulator) -> Mutation:
         name, gib = f"disk-{self._next()}", self._random.randint(1, 50)
