@@ -360,7 +360,7 @@ def test_a_certificate_that_cannot_be_used_stops_the_start(tmp_path, config):
     cert, _ = certificate(tmp_path)
     tls = {"GCESHIM_SERVER_TLS_CERTIFICATE": str(cert), "GCESHIM_SERVER_TLS_KEY": str(config)}
     message = complaint(gceshim(tmp_path, "serve", "--config", str(config), **tls), 2)
-    assert message.startswith("gceshim: server.tls_certificate, server.tls_key: cannot be used: ")
+    assert message.startswith(f"gceshim: server.tls_certificate, server.tls_key: {cert}, {config}: cannot be used: ")
 
 
 def test_plain_http_for_all_the_world_is_warned_of(tmp_path, config):

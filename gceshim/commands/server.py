@@ -88,7 +88,8 @@ def tls_context(settings: ServerSection) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(settings.tls_certificate, settings.tls_key)
     except (OSError, ssl.SSLError) as exc:
-        raise SettingsError(f"server.tls_certificate, server.tls_key: cannot be used: {exc}") from exc
+        files = f"{settings.tls_certificate}, {settings.tls_key}"
+        raise SettingsError(f"server.tls_certificate, server.tls_key: {files}: cannot be used: {exc}") from exc
     return context
 
 
