@@ -16,6 +16,7 @@ from cryptography import x509
 from gceshim.commands import certificates
 from gceshim.commands.certificate_checks import check_certificate
 from gceshim.commands.certificates import LOCAL, MOST_DAYS, Pair, covers, make_authority, make_server
+from gceshim.commands.running import write_private
 from gceshim.settings import ServerSection
 from tests.command_line import complaint, gceshim
 
@@ -86,6 +87,16 @@ def test_renewing_keeps_the_authority_and_the_names(tmp_path):
     server = x509.load_pem_x509_certificate(second["server.pem"])
     assert server.not_valid_after_utc - server.not_valid_before_utc <= datetime.timedelta(days=30)
     assert cert(tmp_path, "--host", "localhost")["hosts"] == list(LOCAL)
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path):
+    """Else whoever can put one there has another file overwritten, or made readable for all."""
+    private, file = tmp_path / "private", tmp_path / "ca.pem"
+    write_private(private, "a secret")
+    file.symlink_to(private)
+    write_private(file, "no secret", mode=0o644)
+    assert (file.is_symlink(), file.read_text(), stat.S_IMODE(file.stat().st_mode)) == (False, "no secret", 0o644)
+    assert (private.read_text(), stat.S_IMODE(private.stat().st_mode)) == ("a secret", 0o600)
 
 
 def test_another_authority_is_made_only_when_one_says_so(tmp_path):

@@ -75,10 +75,10 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
             authority = certificates.make_authority(hosts, now, use_rsa=args.rsa)
         server = _server(authority, hosts, now, args)
         if made:
-            _write(folder / AUTHORITY_KEY, authority.key_pem)
-            _write(folder / AUTHORITY, authority.certificate_pem, readable=True)
-        _write(folder / SERVER_KEY, server.key_pem)
-        _write(folder / SERVER, server.certificate_pem, readable=True)
+            write_private(folder / AUTHORITY_KEY, authority.key_pem)
+            write_private(folder / AUTHORITY, authority.certificate_pem, mode=READABLE)
+        write_private(folder / SERVER_KEY, server.key_pem)
+        write_private(folder / SERVER, server.certificate_pem, mode=READABLE)
     except OSError as exc:
         raise CommandError(f"{exc.filename or folder}: {exc.strerror}") from exc
     if args.json:
@@ -141,12 +141,6 @@ def _earlier_hosts(folder: Path) -> list[str]:
         return certificates.names(x509.load_pem_x509_certificate((folder / SERVER).read_bytes()))
     except (OSError, ValueError):
         return []
-
-
-def _write(path: Path, text: str, *, readable: bool = False) -> None:
-    write_private(path, text)
-    if readable:
-        path.chmod(READABLE)
 
 
 def _told(folder: Path, authority: Pair, server: Pair, made: bool) -> dict[str, Any]:

@@ -125,10 +125,12 @@ def choose(servers: Sequence[Running], wanted: int | None) -> Running:
     return servers[0]
 
 
-def write_private(path: Path, text: str, *, overwrite: bool = True) -> None:
+def write_private(path: Path, text: str, *, overwrite: bool = True, mode: int = 0o600) -> None:
     """
     Write a file that its owner alone can read, whole or not at all; folders on the way are made.
 
+    :param mode: another one, for a file that is no secret. It has it before it is in its place, where somebody could
+        put a link to another file in its stead.
     :raises FileExistsError: there is one, and `overwrite` is False. :raises OSError: it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -137,6 +139,7 @@ def write_private(path: Path, text: str, *, overwrite: bool = True) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
+            os.fchmod(handle, mode)
         if overwrite:
             draft.replace(path)
         else:
