@@ -179,10 +179,10 @@ def test_a_configuration_for_something_else_is_left_alone(tmp_path):
 
 @pytest.mark.parametrize(
     ("account", "told"),
-    [("ci@demo.gceshim.internal", True), ("jo@demo.root.gceshim.internal", False), ("jo@example.com", False)],
+    [("ci@demo.iam.gserviceaccount.com", True), ("jo@demo.root.gceshim.internal", False), ("jo@example.com", False)],
 )
 def test_removing_tells_of_the_key_that_gcloud_keeps(tmp_path, account, told):
-    """It has no way to forget a service account that is not Google's, and would send a person's token to Google."""
+    """Another configuration may use it; of a person, gcloud would send the token to Google, so that is not advised."""
     ours = {
         "name": "gceshim",
         "is_active": False,
@@ -190,7 +190,7 @@ def test_removing_tells_of_the_key_that_gcloud_keeps(tmp_path, account, told):
     }
     done = gceshim(tmp_path, "gcloud-config", "--remove", **stand_in(tmp_path, [ours]))
     assert (done.returncode, done.stderr) == (0, "")
-    assert (f"gcloud keeps the key of {account}" in done.stdout) is told
+    assert (f"gcloud keeps the key of {account}; gcloud auth revoke {account} makes" in done.stdout) is told
     calls = (tmp_path / "calls").read_text().splitlines()[1:]
     assert calls == ["config configurations delete gceshim --quiet"]
 

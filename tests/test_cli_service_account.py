@@ -23,7 +23,7 @@ from tests.command_line import (
 )
 
 URL = "https://gce.example.org"
-EMAIL = "ci@demo.gceshim.internal"
+EMAIL = "ci@demo.iam.gserviceaccount.com"
 COMPUTE = ["https://www.googleapis.com/auth/compute"]
 
 
@@ -93,7 +93,7 @@ def test_a_key_file_has_what_googles_has(tmp_path, config, cloud):
         "auth_uri": f"{URL}/o/oauth2/auth",
         "token_uri": f"{URL}/token",
         "auth_provider_x509_cert_url": f"{URL}/oauth2/v3/certs",
-        "client_x509_cert_url": f"{URL}/robot/v1/metadata/x509/ci%40demo.gceshim.internal",
+        "client_x509_cert_url": f"{URL}/robot/v1/metadata/x509/ci%40demo.iam.gserviceaccount.com",
         "universe_domain": "googleapis.com",
     }
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -137,7 +137,7 @@ def test_lists_show_keys_and_their_ages(tmp_path, config, cloud):
     create(tmp_path, cloud, "--url", URL)
     create(tmp_path, cloud, "--url", URL, name="backup")
     [backup, ci] = json.loads(account(tmp_path, "list", "--json"))
-    assert [row["email"] for row in (backup, ci)] == ["backup@demo.gceshim.internal", EMAIL]
+    assert [row["email"] for row in (backup, ci)] == ["backup@demo.iam.gserviceaccount.com", EMAIL]
     [key] = ci["keys"]
     assert (key["ageDays"], key["id"]) == (0, json.loads((tmp_path / "ci.json").read_text())["private_key_id"])
     table = [line.split() for line in account(tmp_path, "list").splitlines()]

@@ -16,7 +16,9 @@ from gceshim.stores.errors import StoreError
 
 MAX_TYPED_LENGTH: Final = 512
 OWN_DOMAIN: Final = "gceshim.internal"
-"""Under which this server makes up e-mail addresses; nobody brings one of it from elsewhere."""
+"""Under which this server makes up e-mail addresses of people."""
+NOT_FROM_ELSEWHERE: Final = (OWN_DOMAIN, "gserviceaccount.com")
+"""Domains of addresses that only this server gives out: nobody brings one, or it would look like another's."""
 
 KEYS_REFUSED: Final = "CloudStack does not accept this API key and secret key."
 PASSWORD_REFUSED: Final = "CloudStack does not accept this user name, password and domain."  # noqa: S105 what is said
@@ -120,7 +122,7 @@ def subject_of(account: Account, credentials: Credentials) -> str:
 def email_of(account: Account) -> str:
     """The user's address as the backend has it, if it looks like one; else one that leads nowhere but is theirs."""
     email = account.email.strip()
-    outside = not email.lower().endswith((f"@{OWN_DOMAIN}", f".{OWN_DOMAIN}"))
+    outside = not email.lower().endswith(tuple(mark + domain for domain in NOT_FROM_ELSEWHERE for mark in "@."))
     if outside and len(email) <= _MAX_EMAIL_LENGTH and _EMAIL.fullmatch(email):
         return email
     labels = (_label(account.name), _label(account.domain), OWN_DOMAIN)

@@ -27,7 +27,7 @@ from gceshim.commands.running import Running, choose, find, write_private
 from gceshim.commands.trust import own_authority
 from gceshim.settings import Settings
 
-_MADE_UP: Final = re.compile(r"#[0-9a-f]{8}$|@[^@]*\.gceshim\.internal$")
+_MADE_UP: Final = re.compile(r"#[0-9a-f]{8}$|@[^@]*\.iam\.gserviceaccount\.com$")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -44,7 +44,7 @@ CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 NOT_LISTED: Final = "auth/auth_host"
 TOKEN_PATH: Final = "/token"  # noqa: S105 a path
 AUTHORIZE_PATH: Final = "/o/oauth2/auth"
-SERVICE_ACCOUNT: Final = re.compile(r"[^@]+@[a-z0-9-]+\.gceshim\.internal")
+SERVICE_ACCOUNT: Final = re.compile(r"[^@]+@[a-z0-9-]+\.iam\.gserviceaccount\.com")
 
 
 @dataclass(frozen=True)
@@ -215,8 +215,8 @@ def _remove(args: argparse.Namespace, gcloud: Gcloud, *, only_shown: bool) -> in
     if not only_shown:
         print(f"removed the configuration {args.name}")
     if not only_shown and SERVICE_ACCOUNT.fullmatch(account):
-        # `auth revoke` refuses service accounts that are not Google's, and sends a person's token to Google.
-        print(f"gcloud keeps the key of {account}; gceshim service-account key delete makes it worthless")
+        # Other configurations may use it. (Of a person, `auth revoke` would send the token to Google.)
+        print(f"gcloud keeps the key of {account}; gcloud auth revoke {account} makes it forget")
     return 0
 
 

@@ -162,6 +162,7 @@ async def test_a_store_that_is_away_is_no_wrong_password() -> None:
         ("jo@localhost", "jo", "ops", "ROOT", "jo@ops.root.gceshim.internal"),
         ("a@b.c\nX: y", "jo", "ops", "ROOT", "jo@ops.root.gceshim.internal"),
         ("robot@Ops.gceshim.INTERNAL", "jo", "ops", "ROOT", "jo@ops.root.gceshim.internal"),
+        ("ci@demo.iam.gserviceaccount.com", "jo", "ops", "ROOT", "jo@ops.root.gceshim.internal"),
         ("robot@gceshim.internal", "jo", "ops", "ROOT", "jo@ops.root.gceshim.internal"),
         ("ü@example.com", "日本", "日本", "日本", "x@x.x.gceshim.internal"),
     ],

@@ -48,8 +48,7 @@ def logged_in(secure: Secure, key: str) -> GCENodeDriver:
 
         connectionCls = HereConnection  # noqa: N815 libcloud's name
 
-    # `auth_type`, because the driver guesses from the address, where only Google's own end in gserviceaccount.com.
-    return HereDriver(secure.email, key, datacenter=ZONE, project=PROJECT, auth_type="SA")
+    return HereDriver(secure.email, key, datacenter=ZONE, project=PROJECT)
 
 
 @pytest.fixture

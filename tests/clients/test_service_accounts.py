@@ -76,7 +76,7 @@ def pointed(secure: Secure) -> dict[str, str]:
 def test_gcloud_activates_a_key_file_and_lists(
     secure: Secure, run: Callable[..., str], pointed: dict[str, str]
 ) -> None:
-    """It asks for an id_token first and then for an access token, which it keeps."""
+    """It asks for an id_token first and then for an access token, which it keeps until it is to forget the account."""
     before = secure.calls()
     run("gcloud", "auth", "activate-service-account", f"--key-file={secure.key_file}", **pointed)
     assert run("gcloud", "compute", "instances", "list", "--format=json", **pointed) == "[]\n"
@@ -84,6 +84,8 @@ def test_gcloud_activates_a_key_file_and_lists(
     assert run("gcloud", "config", "get", "account", **pointed) == f"{secure.email}\n"
     token = run("gcloud", "auth", "print-identity-token", **pointed)
     assert token.count(".") == 2
+    run("gcloud", "auth", "revoke", secure.email, **pointed)
+    assert run("gcloud", "auth", "list", "--format=value(account)", **pointed) == ""
 
 
 @needs_gcloud

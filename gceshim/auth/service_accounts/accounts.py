@@ -27,7 +27,8 @@ from gceshim.stores.errors import Conflict, Duplicate
 
 OWNER: Final = ""
 COLLECTION: Final = "serviceAccounts"
-DOMAIN: Final = "gceshim.internal"
+DOMAIN: Final = "iam.gserviceaccount.com"
+"""By the end of an address libcloud and gcloud tell a service account from a person; it leads nowhere else here."""
 NAME: Final = re.compile(r"[a-z](?:[-a-z0-9]{0,28}[a-z0-9])?")
 MAX_KEYS: Final = 10
 """Keys that one account may have at a time; Google's limit."""
@@ -52,7 +53,7 @@ class ServiceAccount:
     """
     A service account.
 
-    :param email: `<name>@<account>.gceshim.internal`: its subject in the vault, `iss` and `sub` of its JWTs.
+    :param email: `<name>@<account>.iam.gserviceaccount.com`: its subject in the vault, `iss` and `sub` of its JWTs.
     :param client_id: 21 decimal digits, which Google's key files hold too.
     :param account: whose key pair it acts with. :param keys: the oldest first.
     """

@@ -31,7 +31,7 @@ async def test_a_service_account_acts_with_the_key_pair_it_was_given() -> None:
         account, key = await robot(there)
         stored, pair = await there.vault().lookup(account.email)
         private = load_pem_private_key(key.pem.encode(), None)
-        assert (account.email, pair, stored.account.email) == ("ci@ops.gceshim.internal", PAIR, account.email)
+        assert (account.email, pair, stored.account.email) == ("ci@ops.iam.gserviceaccount.com", PAIR, account.email)
         assert isinstance(private, rsa.RSAPrivateKey) and private.key_size >= 2048
         assert len(account.client_id) == 21 and account.client_id.isdigit()
         assert [shown.id for shown in account.keys] == [key.id]
@@ -63,7 +63,7 @@ async def test_a_name_has_the_form_of_a_label(name: str) -> None:
 )
 def test_any_account_gives_an_address(name: str, label: str) -> None:
     """CloudStack's account names are free text."""
-    assert address("ci", replace(ACCOUNT, name=name)) == f"ci@{label}.gceshim.internal"
+    assert address("ci", replace(ACCOUNT, name=name)) == f"ci@{label}.iam.gserviceaccount.com"
 
 
 @in_loop
@@ -81,7 +81,7 @@ async def test_a_name_is_given_once_however_many_ask() -> None:
 async def test_credentials_of_the_same_name_are_not_taken_over() -> None:
     """Somebody stored them by hand; nothing of the service account is left then."""
     async with world() as there:
-        await there.vault().add("ci@ops.gceshim.internal", ACCOUNT, PAIR)
+        await there.vault().add("ci@ops.iam.gserviceaccount.com", ACCOUNT, PAIR)
         with pytest.raises(CredentialsExist):
             await robot(there)
         assert await listed(accounts(there)) == []
@@ -190,5 +190,5 @@ async def test_a_short_name_finds_the_only_account_of_it() -> None:
         with pytest.raises(ServiceAccountRefused, match=r"ci@ops.*ci@web"):
             await accounts(there).find("ci")
         assert await listed(accounts(there)) == sorted(
-            ["ci-2@ops.gceshim.internal", "ci@ops.gceshim.internal", "ci@web.gceshim.internal"]
+            ["ci-2@ops.iam.gserviceaccount.com", "ci@ops.iam.gserviceaccount.com", "ci@web.iam.gserviceaccount.com"]
         )

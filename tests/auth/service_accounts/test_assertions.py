@@ -125,7 +125,7 @@ async def test_an_assertion_is_no_bearer_token_and_the_other_way_round() -> None
 
 
 @pytest.mark.parametrize("form", [{}, {"aud": None, "scope": "a"}], ids=["audience", "scope"])
-@pytest.mark.parametrize("sub", [None, "", "victim@ops.gceshim.internal", 7])
+@pytest.mark.parametrize("sub", [None, "", "victim@ops.iam.gserviceaccount.com", 7])
 @in_loop
 async def test_a_self_signed_token_is_about_its_signer(sub: Any, form: dict[str, Any]) -> None:
     """Whatever else it says; one without a subject is something else."""
@@ -155,11 +155,11 @@ async def test_clocks_may_differ_by_the_skew(seconds: float) -> None:
         {"iss": None},
         {"iss": ""},
         {"iss": 7},
-        {"iss": ["ci@ops.gceshim.internal"]},
+        {"iss": ["ci@ops.iam.gserviceaccount.com"]},
         {"iss": "a\nb"},
         {"iss": "x" * 1000},
-        {"iss": "nobody@ops.gceshim.internal"},
-        {"sub": "other@ops.gceshim.internal"},
+        {"iss": "nobody@ops.iam.gserviceaccount.com"},
+        {"sub": "other@ops.iam.gserviceaccount.com"},
         {"sub": ""},
         {"sub": 7},
         {"aud": "https://evil.example/"},
@@ -177,7 +177,7 @@ async def test_clocks_may_differ_by_the_skew(seconds: float) -> None:
         {"exp": 0},
         {"nbf": 4_000_000_000},
         {"nbf": "now"},
-        {"scope": ["a"], "sub": "ci@ops.gceshim.internal", "aud": None},
+        {"scope": ["a"], "sub": "ci@ops.iam.gserviceaccount.com", "aud": None},
         {"target_audience": 7},
         {"target_audience": ["x"]},
     ],
