@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -26,6 +27,19 @@ CACHE_SIZE: Final = 1000
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """
+    An answer. It counts until this time of the event loop, and for as long as nothing else was revoked here.
+
+    :param revocations: how often something had been.
+    """
+
+    caller: Caller
+    until: float
+    revocations: int
+
+
 class BearerAuthenticator(Authenticator):
     """
     Checks bearer tokens that `Tokens` issued, and those that service accounts sign themselves.
@@ -36,7 +50,7 @@ class BearerAuthenticator(Authenticator):
     :param public_url: the server's own address, which a self-signed token may be for. "": addresses of the loopback
         interface alone, as anyone can write any other in a Host header.
     :param cache_seconds: how long an answer is kept in memory, so that a burst of calls costs one look into the
-        store: a revoked token may be taken for this much longer.
+        store: a token that another server revoked may be taken for this much longer.
     """
 
     def __init__(
@@ -53,7 +67,7 @@ class BearerAuthenticator(Authenticator):
         self._self_signed = self_signed
         self._public_url = public_url
         self._cache_seconds = cache_seconds
-        self._cache: OrderedDict[str, tuple[float, Caller]] = OrderedDict()
+        self._cache: OrderedDict[str, _Known] = OrderedDict()
 
     async def authenticate(self, bearer: str | None, headers: Mapping[str, str]) -> Caller:
         if bearer is None:
@@ -62,12 +76,12 @@ class BearerAuthenticator(Authenticator):
             raise InvalidCredentials(detail="the token is too long")
         key = digest(bearer)
         now = asyncio.get_running_loop().time()
-        until, caller = self._cache.get(key, (0.0, None))
-        if caller is not None and now < until:
-            return caller
+        known, revocations = self._cache.get(key), self._tokens.revocations
+        if known is not None and now < known.until and known.revocations == revocations:
+            return known.caller
         caller = await self._look_up(bearer, headers.get("host", ""))
-        # Counted from before the look-up: what was revoked after it is refused within `cache_seconds`.
-        self._cache[key] = (now + self._cache_seconds, caller)
+        # Both from before the look-up: what was revoked after it is refused within `cache_seconds`, or at once.
+        self._cache[key] = _Known(caller, now + self._cache_seconds, revocations)
         self._cache.move_to_end(key)
         while len(self._cache) > CACHE_SIZE:
             self._cache.popitem(last=False)

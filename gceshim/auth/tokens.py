@@ -53,6 +53,8 @@ class Tokens:
         self._signing_id = keys[0].id
         self.issued: Counter[str] = Counter()
         """How many were issued since the start, by kind."""
+        self.revocations = 0
+        """How often something was revoked here. What was remembered of tokens before the last time may be wrong."""
         # Keys of one type for one algorithm: a token's header chooses among these and nothing else.
         self._keys = {key.id: jwk.construct(key.derive(PURPOSE), ALGORITHM) for key in keys}
 
@@ -142,15 +144,19 @@ class Tokens:
 
     async def revoke_family(self, family: str) -> int:
         """Revoke all tokens of one grant; returns how many there were. "" is no grant's, and has none."""
-        return await self._store.delete_family(family) if family else 0
+        return self._counted(await self._store.delete_family(family)) if family else 0
 
     async def revoke(self, token: str) -> bool:
         """Make a token worthless at once; False if it was no good token before."""
-        return await self._store.delete(digest(token))
+        return bool(self._counted(await self._store.delete(digest(token))))
 
     async def revoke_all(self, subject: str) -> int:
         """Revoke all tokens of a subject; returns how many there were."""
-        return await self._store.delete_subject(subject)
+        return self._counted(await self._store.delete_subject(subject))
+
+    def _counted(self, revoked: int) -> int:
+        self.revocations += bool(revoked)
+        return revoked
 
     def _claims(self, token: str) -> Mapping[str, Any]:
         """The claims of a token whose signature, issuer and audience are right. :raises InvalidToken:"""

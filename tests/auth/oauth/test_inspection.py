@@ -126,6 +126,16 @@ async def test_revoking_either_token_ends_the_login(program: Program) -> None:
 
 
 @pytest.mark.gen_test
+async def test_the_server_that_is_told_refuses_a_token_at_once(program: Program) -> None:
+    """Others remember an answer for half a second; this one knows better."""
+    for which in ("access_token", "refresh_token"):
+        tokens = await program.login()
+        assert await program.may_call(tokens["access_token"])
+        assert (await program.post("/revoke", token=tokens[which])).status == 200
+        assert not await program.may_call(tokens["access_token"])
+
+
+@pytest.mark.gen_test
 async def test_revoking_a_spent_refresh_token_ends_the_login_too(program: Program) -> None:
     """Whoever wants it gone does not want what came of it."""
     tokens = await program.login()
