@@ -114,15 +114,22 @@ class Journal(Steps):
                 if keep is not None:
                     await keep(name, found)
                 return found
+        repeated = name in self._ledger.steps
         # Also before repeating: this is what tells that the lease is still ours.
         await self._ledger.start(name)
         with self._ledger.act():
-            result = await self._call(action, find)
+            result = await self._call(action, find, repeated=repeated)
             if keep is not None:
                 await keep(name, result)
         return result
 
-    async def _call(self, action: Callable[[], Awaitable[T]], find: Callable[[], Awaitable[T | None]] | None) -> T:
+    async def _call(
+        self,
+        action: Callable[[], Awaitable[T]],
+        find: Callable[[], Awaitable[T | None]] | None,
+        *,
+        repeated: bool,
+    ) -> T:
         """
         Call, and when there is no answer, look whether it took effect all the same, and if not, call again.
 
@@ -130,6 +137,9 @@ class Journal(Steps):
         have it in hand still. One that may be repeated without harm, or that was not even begun, is, for as long as the
         backend's silence is borne. The former is so some times too where the backend failed: most of them only read,
         which is no reason to give up what was done.
+
+        A repeated call that is refused may be so for what the first one made, later than it was looked for.
+        :param repeated: it was called in another life.
         """
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self._settings.unavailable_seconds
@@ -149,9 +159,13 @@ class Journal(Steps):
                 if not again or (find is not None and isinstance(exc, Timeout)):
                     raise
                 LOG.info("operation %s: a call without answer is repeated: %s", self.operation, exc.message)
-            except Failed as exc:
-                if find is not None or tries >= CALL_TRIES:
-                    raise
+            except DriverError as exc:
+                if find is not None or not isinstance(exc, Failed) or tries >= CALL_TRIES:
+                    late = await self._find(find) if find is not None and (repeated or tries > 1) else None
+                    if late is None:
+                        raise
+                    LOG.info("operation %s: found what an earlier call made: %s", self.operation, exc.message)
+                    return late
                 LOG.info("operation %s: a call that failed is repeated: %s", self.operation, exc.message)
             tries += 1
             await asyncio.sleep(pause)

@@ -138,11 +138,21 @@ async def judged(
             expected.update(mutation.come)
     problems += [f"gone twice: {line}" for line, times in expected.items() if times < 0]
     differing = differences(_settled(found(laboratory.cloudstack)), _settled(with_openings(+expected)))
-    named = [name for line in clients.failures() for name in LEFT_BEHIND.findall(line)]
-    problems += [line for line in differing if not any(f" {name}" in line for name in named)]
+    passed_over = _named(mutations, clients)
+    problems += [line for line in differing if not any(what in line for what in passed_over)]
     async with opened(laboratory) as store:
         problems += await _recorded(store, mutations, clients)
     return problems + laboratory.mistakes()
+
+
+def _named(mutations: Sequence[Mutation], clients: Clients) -> list[str]:
+    """What operations that failed have said they could not remove or put back."""
+    named = []
+    for mutation in mutations:
+        error = str(clients.ended.get(mutation.name, {}).get("error", ""))
+        if "left behind" in error:
+            named += [*mutation.come, *mutation.gone, *(f" {name}" for name in LEFT_BEHIND.findall(error))]
+    return named
 
 
 @contextlib.asynccontextmanager

@@ -43,7 +43,7 @@ def codes(operations: list[Body]) -> list[str]:
     return sorted(item["error"]["errors"][0]["code"] if "error" in item else "" for item in operations)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 async def test_a_default_network_is_made_once(seed: int, tmp_path: Path, discovery: Document) -> None:
     """CloudStack would make two of one name, and the machines of one could not reach those of the other."""
     async with two(tmp_path, discovery, SimulatorSettings(seed=seed, latency_seconds=0.01)) as (world, here, there):
@@ -71,16 +71,16 @@ async def test_who_was_to_make_the_network_and_could_not_lets_the_next(tmp_path:
         assert [row.name for row in world.cloudstack.networks() if row.account.name == "demo"] == ["default"]
 
 
-@pytest.mark.parametrize("seed", range(4))
-async def test_of_disks_of_one_name_made_at_once_one_is_made(seed: int, tmp_path: Path, discovery: Document) -> None:
-    """CloudStack takes the same name as often as it comes."""
-    async with two(tmp_path, discovery, SimulatorSettings(seed=seed, latency_seconds=0.01)) as (world, here, there):
+async def test_of_disks_of_one_name_made_at_once_one_is_made(tmp_path: Path, discovery: Document) -> None:
+    """CloudStack takes the same name as often as it comes: here when the other has looked, and not yet asked."""
+    async with two(tmp_path, discovery, SimulatorSettings()) as (world, here, there):
         body = {"name": "data", "sizeGb": "10"}
-        begun = await asyncio.gather(
-            *(gce.call("compute.disks.insert", **HERE, body=body) for gce in (here, there, here, there))
-        )
-        ended = [await here.done(operation) for operation in begun]
-        assert codes(ended) == ["", TAKEN, TAKEN, TAKEN]
+        held = world.cloudstack.faults.add("held_request", "createVolume", 1)
+        first = await here.call("compute.disks.insert", **HERE, body=body)
+        await held.reached.wait()
+        second = await there.done(await there.call("compute.disks.insert", **HERE, body=body))
+        held.release()
+        assert [codes([second]), codes([await here.done(first)])] == [[""], [TAKEN]]
         assert [volume.name for volume in world.cloudstack.volumes()] == ["data"]
 
 

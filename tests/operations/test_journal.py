@@ -289,6 +289,30 @@ async def test_a_look_that_fails_is_made_again() -> None:
 
 
 @in_loop
+async def test_a_repeated_call_that_is_refused_for_what_the_first_one_made_has_gone_well() -> None:
+    """The first one took effect late: after it was looked for, and before it was made again."""
+    calls: list[str] = []
+
+    async def workflow(steps: Steps) -> None:
+        async def action() -> Any:
+            calls.append("action")
+            if calls.count("action") == 1:
+                raise errors.Unavailable("cut off")
+            raise errors.AlreadyExists("the name is taken")
+
+        async def find() -> Any:
+            calls.append("find")
+            return "made" if calls.count("find") > 1 else None
+
+        assert await steps.run("a", action, find=find) == "made"
+
+    async with in_memory() as store, started(make_engine(store, Backend())) as engine:
+        operation = await with_steps(engine, workflow)
+    assert calls == ["action", "find", "action", "find"]
+    assert operation.errors == ()
+
+
+@in_loop
 async def test_what_a_call_made_that_was_not_answered_in_time_is_found_later() -> None:
     """The backend had it in hand still when it was looked at first."""
     looks = 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from gceshim.drivers import errors
 from gceshim.drivers.base import Steps, Submitted
@@ -12,6 +13,10 @@ from gceshim.drivers.cloudstack.jobs import settle, submitted
 from gceshim.drivers.cloudstack.tags import params
 from gceshim.drivers.cloudstack.undo import Undo
 from gceshim.model import Tenant
+
+log = logging.getLogger(__name__)
+
+_MOST_UNDOS: Final = 3
 
 #: Reads the tags that something has; None where it is gone.
 Current = Callable[[], Awaitable[Mapping[str, str] | None]]
@@ -101,7 +106,15 @@ async def replace_tags(
     drop, add = plan["drop"], plan["add"]
 
     async def back() -> None:
-        await _swap(backend, steps, f"undo-{name}", target, drop=add, add=drop, current=current)
+        for attempt in range(1, _MOST_UNDOS):
+            try:
+                return await swap_back(f"undo-{name}-{attempt}")
+            except errors.DriverError as exc:
+                log.info("tags are not put back yet: %s (%s)", exc.message, exc.detail)
+        return await swap_back(f"undo-{name}")
+
+    async def swap_back(step: str) -> None:
+        await _swap(backend, steps, step, target, drop=add, add=drop, current=current)
 
     if drop or add:
         undo.add(back, "changed tags")
