@@ -21,7 +21,7 @@ import pytest
 
 from gceshim import cli
 from gceshim.auth.keyring import KeyRing, load, locked, save
-from tests.command_line import Process, complaint, environment, fetch, running, settings_file, simulated_cloud
+from tests.command_line import Process, complaint, environment, fetch, gceshim, running, settings_file, simulated_cloud
 from tests.stores import version_1
 
 
@@ -55,6 +55,10 @@ class Installation:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 status = cli.main([*words, "--config", str(self.config)])
         return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
+
+    def serve(self, **more: str) -> subprocess.CompletedProcess[str]:
+        """A server that is not expected to start, in a process of its own, for the case that it does."""
+        return gceshim(self.home, "serve", "--config", str(self.config), **more)
 
     def said(self, *words: str, **more: str) -> str:
         """What a command prints that works and complains of nothing."""
@@ -175,7 +179,7 @@ def test_an_older_database_stops_a_server_until_it_is_migrated(here: Installatio
         "GCESHIM_STORE_MONGODB_DATABASE": name,
         "GCESHIM_STORE_MONGODB_STANDALONE": "true",
     }
-    line = complaint(here.run("serve", **where), 1)
+    line = complaint(here.serve(**where), 1)
     assert line.startswith("gceshim: store.mongodb_uri: the database has schema 1, and this release works with 2;")
     assert line.endswith("run: gceshim store migrate")
     doctor = here.run("doctor", **where)
@@ -187,7 +191,7 @@ def test_an_older_database_stops_a_server_until_it_is_migrated(here: Installatio
 
 def test_a_single_mongodb_server_is_refused_with_what_to_do(here: Installation, mongodb_uri: str) -> None:
     """One line, before a port is bound."""
-    line = complaint(here.run("serve", GCESHIM_STORE_MONGODB_URI=mongodb_uri), 1)
+    line = complaint(here.serve(GCESHIM_STORE_MONGODB_URI=mongodb_uri), 1)
     assert "store.mongodb_standalone = true" in line
 
 
