@@ -82,7 +82,7 @@ class Clients:
                 if not server.listens:
                     raise NoAnswer(server.url)
                 answer = await self._laboratory.gce(server).answer(method, **arguments)
-                if answer.status < 500:
+                if answer.status < 500 and answer.status != 429:
                     return answer
             await asyncio.sleep(0.05)
 
