@@ -131,9 +131,18 @@ def test_from_creation_to_deletion_beside_a_running_server(tmp_path, config, clo
             assert line not in server.output
 
 
+@pytest.mark.parametrize("command", ["service-account", "credentials"])
+def test_an_empty_list_says_where_it_looked(tmp_path, config, command):
+    """Whoever forgets `--config` looks into another store than the one that they filled."""
+    done = gceshim(tmp_path, command, "list")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "--config names another store" in done.stderr
+    assert str(tmp_path) in done.stderr
+
+
 def test_lists_show_keys_and_their_ages(tmp_path, config, cloud):
     """Old keys are to be found, by people and by programs."""
-    assert account(tmp_path, "list") == "ADDRESS  ACCOUNT  DOMAIN  KEY  AGE\n"
+    assert account(tmp_path, "list", "--json") == "[]\n"
     create(tmp_path, cloud, "--url", URL)
     create(tmp_path, cloud, "--url", URL, name="backup")
     [backup, ci] = json.loads(account(tmp_path, "list", "--json"))

@@ -6,6 +6,7 @@ input, $GCESHIM_SECRET_KEY, or asked for.
 
 examples:
   gceshim credentials add alice --config gceshim.toml --api-key KEY
+  export GCESHIM_CONFIG=gceshim.toml
   gceshim credentials list
   gceshim credentials token alice --output token.txt
   gceshim credentials remove alice
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -91,6 +93,8 @@ async def _list(args: argparse.Namespace, _environ: Mapping[str, str], settings:
     if args.json:
         print(json.dumps(found, indent=2))
         return
+    if not found:
+        print(f"there are no credentials in {here.where}; --config names another store", file=sys.stderr)
     for row in found:
         print(f"{row['name']}\taccount {row['account']}\tdomain {row['domain']}\tsince {row['created'][:10]}")
 

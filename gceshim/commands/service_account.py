@@ -7,6 +7,7 @@ running server sees changes at once. NAME is the name given to `create`, or the 
 
 examples:
   gceshim service-account create ci --config gceshim.toml --api-key KEY --output ci.json
+  export GCESHIM_CONFIG=gceshim.toml
   gceshim service-account list
   gceshim service-account key create ci --output ci-new.json
   gceshim service-account key delete ci 3f0c... --revoke-tokens
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -152,6 +154,9 @@ async def _list(args: argparse.Namespace, _environ: Mapping[str, str], settings:
         found = [account async for account in here.service_accounts.list()]
     if args.json:
         print(json.dumps([_shown(account) for account in found], indent=2))
+        return
+    if not found:
+        print(f"there are no service accounts in {here.where}; --config names another store", file=sys.stderr)
         return
     rows = [("ADDRESS", "ACCOUNT", "DOMAIN", "KEY", "AGE")]
     for account in found:

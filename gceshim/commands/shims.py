@@ -104,11 +104,12 @@ async def opened(settings: Settings) -> AsyncIterator[Shim]:
 
 @dataclass(frozen=True)
 class Access:
-    """What a server knows of callers, open without the rest of it."""
+    """What a server knows of callers, open without the rest of it. `where`: in which store, for people."""
 
     vault: CredentialVault
     tokens: Tokens
     service_accounts: ServiceAccounts
+    where: str
 
 
 @contextlib.asynccontextmanager
@@ -127,7 +128,7 @@ async def access(settings: Settings) -> AsyncIterator[Access]:
         try:
             await store.open()
             vault = CredentialVault(store, keys)
-            yield Access(vault, Tokens(store.tokens, keys, ISSUER), ServiceAccounts(store, vault))
+            yield Access(vault, Tokens(store.tokens, keys, ISSUER), ServiceAccounts(store, vault), store.upkeep.where)
         finally:
             await store.close()
 
