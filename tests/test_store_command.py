@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import io
@@ -21,8 +22,10 @@ import pytest
 
 from gceshim import cli
 from gceshim.auth.keyring import KeyRing, load, locked, save
+from gceshim.stores.sqlite import SqliteStore
 from tests.command_line import Process, complaint, environment, fetch, gceshim, running, settings_file, simulated_cloud
 from tests.stores import version_1
+from tests.stores.contract import NOW, operation
 
 
 @pytest.fixture(scope="module")
@@ -121,12 +124,17 @@ def test_status_tells_what_is_there_and_who_uses_it(here: Installation) -> None:
     token = here.token("alice")
     with here.serving() as (server, url):
         assert zones(url, token) == 200
+        asyncio.run(run_operation(here.store_file, here.status()["servers"][0]["name"]))
         found = here.status()
         shown = here.said("store", "status")
     key = load(here.key_file).current
     assert (found["kind"], found["where"], found["schema"]) == ("sqlite", str(here.store_file), 2)
     assert (found["credentials"], found["service_accounts"], found["tokens"]) == (1, 0, {"access": 1})
-    assert found["operations"] == {"running": 0, "waiting": 0, "done": 0}
+    assert found["operations"] == {"running": 1, "waiting": 0, "done": 0}
+    assert found["oldest_unfinished"].startswith("2096-03-04T05:06:07")
+    [lease] = found["leases"]
+    assert (lease["operations"], lease["server"].endswith(f"process {server.process.pid}")) == (1, True)
+    assert f"1 run by {lease['server']}" in shown
     [used] = found["keys"]
     assert (used["id"], used["part"], used["credentials"], used["tokens"]) == (key.id, "current", 1, 1)
     [running_server] = found["servers"]
@@ -135,6 +143,14 @@ def test_status_tells_what_is_there_and_who_uses_it(here: Installation) -> None:
         assert text in shown
     secrets = (token, base64.b64encode(key.secret).decode(), here.cloud["secret_key"], here.cloud["api_key"])
     assert not any(secret in shown + json.dumps(found) for secret in secrets)
+
+
+async def run_operation(file: Path, holder: str) -> None:
+    """What a server has in the store while it runs an operation."""
+    store = SqliteStore(file)
+    await store.open()
+    await store.operations.insert(operation(lease_holder=holder, lease_until=NOW))
+    await store.close()
 
 
 def test_a_key_that_records_need_and_nobody_has_is_told(here: Installation) -> None:
