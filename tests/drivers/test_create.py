@@ -9,10 +9,12 @@ import pytest
 
 from gceshim.drivers import errors
 from gceshim.drivers.cloudstack.driver import CloudStackDriver
+from gceshim.drivers.cloudstack.marks import owner_of
 from gceshim.model import GIB, ImageRef, InstanceState, InterfaceSpec
 from gceshim.simulator import SimulatorSettings
 from gceshim.testing.journal import Crash, MemorySteps
 from tests.drivers.worlds import SG_ZONE, ZONE, cloud, on_loop, ref, spec
+from tests.stores.running import until
 
 WITH_ADDRESS = {
     "external": "external-nat",
@@ -198,6 +200,24 @@ async def test_servers_that_need_the_default_network_at_once_make_one():
         (network,) = [row for row in world.sim.networks() if row.account.name == "demo"]
         assert {vm.nics[0].network.uuid for vm in world.sim.vms()} == {network.uuid}
         assert {item.interfaces[0].network for item in made} == {"default"}
+
+
+@on_loop
+async def test_who_waits_for_the_default_network_keeps_nobody_from_making_it():
+    """A server that takes over from one that died has operations that wait, and the one that they wait for."""
+    async with cloud() as world:
+        kind, owner = owner_of(world.tenant)
+        zone = await world.driver.locations.zone(world.tenant, ZONE)
+        claim = {"tags[0].key": f"gce:default-network/{zone.backend_id}", "tags[0].value": '"taken-over"'}
+        await world.raw("createTags", resourcetype=kind, resourceids=owner, **claim)
+        waits = asyncio.ensure_future(
+            world.driver.instances.create(MemorySteps(world.driver, world.tenant, "waits"), spec("waits"))
+        )
+        await until(lambda: world.commands_since(0).count("listTags") > 3)
+        again = world.driver.instances.create(MemorySteps(world.driver, world.tenant, "taken-over"), spec("taken-over"))
+        made = await asyncio.wait_for(asyncio.gather(waits, again), 30)
+        assert [item.interfaces[0].network for item in made] == ["default", "default"]
+        assert [row.name for row in world.sim.networks() if row.account.name == "demo"] == ["default"]
 
 
 @on_loop

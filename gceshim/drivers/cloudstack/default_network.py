@@ -37,7 +37,8 @@ class DefaultNetwork:
         self._backend = backend
         self._locations = locations
         self._networks = networks
-        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._making: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._waiting: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def make(self, steps: Steps, zone_id: str) -> str:
         """
@@ -46,19 +47,23 @@ class DefaultNetwork:
         CloudStack lets networks have one name, and several servers may come to this at once. So who makes it claims
         that first, by a tag of the account, which can be set but once; the others wait for the network.
         """
-        # Those of this server wait here, with no calls.
-        lock = self._locks.setdefault((steps.tenant.owner, zone_id), asyncio.Lock())
-        async with lock:
-            for attempt in range(1, _MOST_TRIES + 1):
-                part = steps.within(f"default-network-{attempt}")
+        # Of those of this server one makes it or looks for it, and the rest wait with no calls. Who waits for a claim
+        # keeps nobody from making it: the claim may be of an operation that this server has taken over.
+        key = (steps.tenant.owner, zone_id)
+        making = self._making.setdefault(key, asyncio.Lock())
+        waiting = self._waiting.setdefault(key, asyncio.Lock())
+        for attempt in range(1, _MOST_TRIES + 1):
+            part = steps.within(f"default-network-{attempt}")
+            async with making:
                 made = await part.run("look", lambda: self._find(steps.tenant, zone_id))
                 if made:
                     return str(made)
                 if await self._claim(part, zone_id):
                     return await self._claimed(part, zone_id)
+            async with waiting:
                 other = await part.run("wait", lambda: self._wait(steps.tenant, zone_id))
-                if other:
-                    await self._give_up(part, zone_id, other)
+            if other:
+                await self._give_up(part, zone_id, other)
         raise errors.Failed("The network 'default' could not be had: others were making it", kind="network")
 
     async def _claim(self, steps: Steps, zone_id: str) -> bool:
