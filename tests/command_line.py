@@ -18,6 +18,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.leaks import check_silence
+
 DEADLINE_SECONDS = 60.0
 
 
@@ -36,7 +38,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 def gceshim(home: Path, *words: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "gceshim", *words],
         env=environment(home, **more),
         cwd=home,
@@ -46,6 +48,8 @@ def gceshim(home: Path, *words: str, stdin: str = "", **more: str) -> subprocess
         timeout=DEADLINE_SECONDS,
         check=False,
     )
+    check_silence(done.stderr)
+    return done
 
 
 def complaint(done: subprocess.CompletedProcess[str], status: int) -> str:
@@ -122,6 +126,7 @@ def running(home: Path, *words: str, **more: str) -> Iterator[Process]:
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
+    check_silence("".join(command.errors))
 
 
 def fetch(

@@ -6,15 +6,30 @@ Fixtures for all tests: `world`, `cloudstack`, `gce` and the settings they are m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 from tornado.ioloop import IOLoop
 
+from tests.leaks import leaked
+
 # How long an example takes says more of what else the machine does than of the code.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that passes, and has written or logged a secret, has failed."""
+    report = yield
+    places = [place for _, text in report.sections for place in leaked(text)]
+    if places and report.passed:
+        report.outcome = "failed"
+        report.longrepr = f"secrets in the output: {places}"
+        report.sections = []
+    return report
+
 
 pytest_plugins = ["gceshim.testing.plugin", "tests.mongodb"]
 

@@ -17,6 +17,8 @@ from typing import Any
 
 from cs import CloudStack
 
+from tests.leaks import check_silence
+
 DEADLINE_SECONDS = 60.0
 ADMIN_KEYS = ("admin-api-key", "admin-secret-key")
 DEMO_KEYS = ("demo-api-key", "demo-secret-key")
@@ -93,6 +95,7 @@ def running(home: Path, *more: str) -> Iterator[Demo]:
         status = process.wait(DEADLINE_SECONDS)
         said = log.read_text()
         assert (status, said.endswith("stopped\n"), "Traceback" in said) == (0, True, False), said
+        check_silence(said)
         assert not group_is_alive(process.pid), "the demo left processes behind"
     finally:
         if process.poll() is None:
