@@ -237,7 +237,10 @@ def test_a_bad_name_and_one_that_is_taken_are_refused(tmp_path, config, cloud):
     """The second `create` must not replace what the first one's holder relies on."""
     create(tmp_path, cloud, "--url", URL)
     words = ("service-account", "create", "--config", str(config), "--api-key", cloud["api_key"], "--url", URL)
-    for name, expected in (("ci", f"There is a service account {EMAIL} already."), ("C I", "'C I' is no name")):
+    for name, expected in (
+        ("ci", f"There is a service account {EMAIL} already; make another key"),
+        ("C I", "'C I' is no name"),
+    ):
         done = gceshim(tmp_path, *words, name, "--output", "other.json", GCESHIM_SECRET_KEY=cloud["secret_key"])
         assert complaint(done, 1).startswith(f"gceshim: {expected}")
     assert not (tmp_path / "other.json").exists()

@@ -112,7 +112,8 @@ class ServiceAccounts:
         try:
             await self._store.documents.insert(_record(made, self._now()))
         except Duplicate as exc:
-            raise ServiceAccountExists(f"There is a service account {email} already.") from exc
+            message = f"There is a service account {email} already; make another key for it, or take another name."
+            raise ServiceAccountExists(message) from exc
         try:
             await self._vault.add(email, shown, credentials)
         except BaseException:
@@ -157,12 +158,16 @@ class ServiceAccounts:
         :raises NoSuchServiceAccount: there is none.
         """
         # The keys first, so that none of them gets a new token while the rest goes.
-        if not await self._store.documents.delete(OWNER, COLLECTION, email):
-            raise NoSuchServiceAccount(f"There is no service account {email}.")
+        found = await self._store.documents.delete(OWNER, COLLECTION, email)
+        missing = NoSuchServiceAccount(f"There is no service account {email}.")
+        if not found and not email.endswith(f".{DOMAIN}"):
+            raise missing
         try:
-            return await self._vault.remove(email)
+            return await self._vault.remove(email)  # also what is left by a deletion that was cut short
         except CredentialsNotFound:
-            return 0  # half made, or half deleted before; nothing is left of it now
+            if not found:
+                raise missing from None
+            return 0
 
     async def replace_pair(self, email: str, account: Account, credentials: Credentials) -> None:
         """

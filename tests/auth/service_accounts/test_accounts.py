@@ -119,6 +119,22 @@ async def test_what_a_crash_left_half_made_can_be_deleted() -> None:
 
 
 @in_loop
+async def test_a_deletion_that_was_cut_short_can_be_finished() -> None:
+    """The key pair and the tokens would stay; of somebody who is no service account nothing is taken."""
+    async with world() as there:
+        account, _ = await robot(there)
+        await there.tokens().issue(account.email, 60)
+        await there.store.documents.delete("", "serviceAccounts", account.email)
+        assert await accounts(there).delete(account.email) == 1
+        with pytest.raises(CredentialsNotFound):
+            await there.vault().get(account.email)
+        await there.vault().add("alice", ACCOUNT, PAIR)
+        with pytest.raises(NoSuchServiceAccount):
+            await accounts(there).delete("alice")
+        assert await there.vault().get("alice") == PAIR
+
+
+@in_loop
 async def test_keys_are_changed_without_a_gap() -> None:
     """The new one is made, given out, and then the old one is removed."""
     async with world() as there:
