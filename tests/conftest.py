@@ -6,6 +6,7 @@ Fixtures for all tests: `world`, `cloudstack`, `gce` and the settings they are m
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -17,6 +18,12 @@ from tests.leaks import leaked
 # How long an example takes says more of what else the machine does than of the code.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Twice as many as there are processors: half of the time is waiting for servers and clients of their own."""
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(wrapper=True)
