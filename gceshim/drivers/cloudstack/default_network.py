@@ -52,19 +52,25 @@ class DefaultNetwork:
         key = (steps.tenant.owner, zone_id)
         making = self._making.setdefault(key, asyncio.Lock())
         waiting = self._waiting.setdefault(key, asyncio.Lock())
+        failure = errors.Failed("The network 'default' could not be had: others were making it", kind="network")
         for attempt in range(1, _MOST_TRIES + 1):
             part = steps.within(f"default-network-{attempt}")
             async with making:
                 made = await part.run("look", lambda: self._find(steps.tenant, zone_id))
                 if made:
                     return str(made)
-                if await self._claim(part, zone_id):
+                try:
+                    claimed = await self._claim(part, zone_id)
+                except errors.Failed as exc:  # as a rule somebody had claimed it, who is done by now
+                    failure = exc
+                    continue
+                if claimed:
                     return await self._claimed(part, zone_id)
             async with waiting:
                 other = await part.run("wait", lambda: self._wait(steps.tenant, zone_id))
             if other:
                 await self._give_up(part, zone_id, other)
-        raise errors.Failed("The network 'default' could not be had: others were making it", kind="network")
+        raise failure
 
     async def _claim(self, steps: Steps, zone_id: str) -> bool:
         """Whether it is ours to make: nobody else has claimed that, or it cannot be claimed at all in this cloud."""
