@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import ssl
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,15 +48,26 @@ class Secure:
         return done.stdout
 
     def calls(self) -> list[str]:
-        """The ids of all methods called until now, in the order of the answers."""
+        """The ids of all methods called until now. Waits for the log, in which an answer stands after it was sent."""
+        done = len(self._logged())
+        context = ssl.create_default_context(cafile=str(self.authority))
+        urllib.request.urlopen(f"{self.url}/discovery/v1/apis", context=context, timeout=DEADLINE_SECONDS).close()
+        until = time.monotonic() + DEADLINE_SECONDS
+        while (all_of_them := self._logged())[-1:] != ["discovery"] or len(all_of_them) == done:
+            assert time.monotonic() < until, all_of_them
+            time.sleep(0.01)
+        return all_of_them
+
+    def _logged(self) -> list[str]:
         records = [json.loads(line) for line in list(self.process.errors) if line.startswith("{")]
         return [record["method_id"] for record in records if "method_id" in record]
 
     def calls_since(self, before: Sequence[str], last: str) -> list[str]:
         """Those after `before`, once there is the one that is to be the last."""
         until = time.monotonic() + DEADLINE_SECONDS
-        while (new := self.calls()[len(before) :])[-1:] != [last]:
+        while (new := self._logged()[len(before) :])[-1:] != [last]:
             assert time.monotonic() < until, new
+            time.sleep(0.01)
         return new
 
 
