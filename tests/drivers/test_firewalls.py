@@ -512,6 +512,26 @@ async def test_of_two_rules_of_one_name_one_is_made():
 
 
 @on_loop
+async def test_a_group_that_goes_before_its_first_machine_is_made_again():
+    """To another server it looks unused."""
+    async with world_of("groups") as world:
+        await world.driver.firewalls.create(world.steps(), rule())
+        held = world.sim.faults.add("held_request", "deployVirtualMachine", 1)
+        making = asyncio.ensure_future(world.create(spec("vm1", SG_ZONE)))
+        await held.reached.wait()
+        groups = (await world.raw("listSecurityGroups"))["securitygroup"]
+        for group in groups:
+            if group["name"] != "default":
+                await world.raw("deleteSecurityGroup", id=group["id"])
+        held.release()
+        await making
+        [machine] = world.sim.vms()
+        assert sorted(group.name for group in machine.groups) == sorted(
+            group["name"] for group in groups if group["name"] != "default"
+        )
+
+
+@on_loop
 async def test_a_rule_that_was_changed_meanwhile_is_not_replaced():
     """Who replaces a rule has read it, and must not undo what others did since."""
     async with world_of("isolated") as world:

@@ -67,15 +67,22 @@ class Deployer:
             volume_ids = await self._disks.prepare(steps, plan.disks, undo)
             await steps.progress(20)
             with self._rules.entering(steps, groups):
-                return await self._create(steps, spec, plan, list(groups.values()), volume_ids)
+                return await self._create(steps, spec, plan, groups, volume_ids, undo=undo)
 
     async def _create(
-        self, steps: Steps, spec: InstanceSpec, plan: Plan, groups: Sequence[str], volume_ids: Sequence[str]
+        self,
+        steps: Steps,
+        spec: InstanceSpec,
+        plan: Plan,
+        groups: Mapping[str, str],
+        volume_ids: Sequence[str],
+        *,
+        undo: Undo,
     ) -> str:
         held: list[str] = []
         vm_id = ""
         try:
-            vm_id = await self._deploy(steps, spec, plan, groups)
+            vm_id = await self._deploy_into(steps, spec, plan, groups, undo)
             if await steps.run("name", lambda: self._is_taken(steps, spec, plan, vm_id)):
                 raise _name_taken(spec)
             await steps.progress(70)
@@ -158,6 +165,24 @@ class Deployer:
                 await self._default_network.mark(steps, nic.network_id)
             nics.append(nic)
         return replace(plan, nics=tuple(nics))
+
+    async def _deploy_into(
+        self, steps: Steps, spec: InstanceSpec, plan: Plan, groups: Mapping[str, str], undo: Undo
+    ) -> str:
+        """
+        Deploy the machine; once more where a security group has gone by then.
+
+        Until it has a machine a group looks unused to other servers, and to operations that are taken up again sooner.
+        """
+        try:
+            return await self._deploy(steps, spec, plan, list(groups.values()))
+        except (errors.Invalid, errors.Failed, errors.NotFound):
+            if not groups or await self._rules.are_there(steps, groups):
+                raise
+        again = steps.within("again")
+        groups = await self._rules.prepare(again, [nic.network_id for nic in plan.nics], spec.network_tags, undo)
+        with self._rules.entering(again, groups):
+            return await self._deploy(again, spec, plan, list(groups.values()))
 
     async def _deploy(self, steps: Steps, spec: InstanceSpec, plan: Plan, groups: Sequence[str]) -> str:
         tenant = steps.tenant

@@ -83,6 +83,11 @@ class MachineRules:
         with self._force.awaiting(steps.tenant, groups):
             yield
 
+    async def are_there(self, steps: Steps, groups: Mapping[str, str]) -> bool:
+        """Whether all of these security groups, ids by name, are what they were."""
+        found = await steps.run("firewall-groups-there", lambda: self._group_ids(steps.tenant, list(groups)))
+        return bool(found == dict(groups))
+
     async def open(
         self, steps: Steps, addresses: Sequence[Address], network_tags: Sequence[str], prefix: str = ""
     ) -> None:
