@@ -22,8 +22,8 @@ settings.load_profile("suite")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Twice as many as there are processors: half of the time is waiting for servers and clients of their own."""
-    return 2 * (os.cpu_count() or 1)
+    """Three for each processor: half of the time is waiting for servers and clients of their own."""
+    return 3 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(wrapper=True)
