@@ -20,11 +20,11 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from gceshim.commands.errors import USAGE, CommandError
 from gceshim.commands.keys import add_keys, read_keys
-from gceshim.commands.options import add_config, load_settings
+from gceshim.commands.options import add_action, load_settings
 from gceshim.commands.running import write_private
 from gceshim.commands.shims import Access, access, account_of
 from gceshim.settings import Settings
@@ -36,16 +36,16 @@ PAGE_SIZE: Final = 500
 
 def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add = _action(actions, "add", "store a key pair under a name, once CloudStack has accepted it", _add)
+    add = add_action(actions, "add", "store a key pair under a name, once CloudStack has accepted it", _add)
     add.add_argument("name", metavar="NAME", help="what to call them here")
     add_keys(add)
     add.add_argument("--url", metavar="URL", help="CloudStack's API (default: the settings')")
     add.add_argument("--overwrite", action="store_true", help="replace what is stored under the name")
-    listing = _action(actions, "list", "what is stored, without secrets", _list)
+    listing = add_action(actions, "list", "what is stored, without secrets", _list)
     listing.add_argument("--json", action="store_true", help="print one JSON array")
-    remove = _action(actions, "remove", "forget a key pair and revoke its tokens", _remove)
+    remove = add_action(actions, "remove", "forget a key pair and revoke its tokens", _remove)
     remove.add_argument("name", metavar="NAME", help="what they are called here")
-    token = _action(actions, "token", "make a bearer token", _token)
+    token = add_action(actions, "token", "make a bearer token", _token)
     token.add_argument("name", metavar="NAME", help="what they are called here")
     token.add_argument(
         "--lifetime",
@@ -56,15 +56,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     token.add_argument(
         "--output", metavar="FILE", help="write it there, readable by this user alone; else it is printed"
     )
-
-
-def _action(actions: Any, name: str, meaning: str, action: Action) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(
-        name, help=meaning, description=meaning[0].upper() + meaning[1:]
-    )
-    add_config(parser)
-    parser.set_defaults(action_run=action)
-    return parser
 
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:

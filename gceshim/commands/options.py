@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +15,16 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", metavar="FILE", help="settings, TOML (default: $GCESHIM_CONFIG, else none: all at their defaults)"
     )
+
+
+def add_action(actions: Any, name: str, meaning: str, action: Callable[..., Any]) -> argparse.ArgumentParser:
+    """One action of a command that has several, with `--config`; `args.action_run` is `action` when it is chosen."""
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name, help=meaning, description=meaning[0].upper() + meaning[1:]
+    )
+    add_config(parser)
+    parser.set_defaults(action_run=action)
+    return parser
 
 
 def add_listening(parser: argparse.ArgumentParser, default_port: int | None = None) -> None:

@@ -30,7 +30,7 @@ from gceshim.auth.service_accounts.key_files import key_file
 from gceshim.commands.errors import USAGE, CommandError
 from gceshim.commands.keys import add_keys, read_keys
 from gceshim.commands.lines import PROJECT, own_project
-from gceshim.commands.options import add_config, load_settings, url
+from gceshim.commands.options import add_action, load_settings, url
 from gceshim.commands.running import find, write_private
 from gceshim.commands.shims import access, account_of
 from gceshim.settings import Settings
@@ -43,18 +43,18 @@ SECONDS_OF_A_DAY: Final = 86_400
 
 def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    create = _action(
+    create = add_action(
         actions, "create", "store a key pair, once CloudStack has accepted it, and write a key file", _create
     )
     _add_name(create, "what to call it: 1 to 30 lower-case letters, digits, dashes")
     _add_pair(create)
     _add_output(create)
-    update = _action(actions, "update", "store another key pair of the same account; key files stay good", _update)
+    update = add_action(actions, "update", "store another key pair of the same account; key files stay good", _update)
     _add_name(update)
     _add_pair(update)
-    listing = _action(actions, "list", "service accounts and their keys, without secrets", _list)
+    listing = add_action(actions, "list", "service accounts and their keys, without secrets", _list)
     listing.add_argument("--json", action="store_true", help="print one JSON array")
-    delete = _action(
+    delete = add_action(
         actions, "delete", "forget a service account, its keys and key pair, and revoke its tokens", _delete
     )
     _add_name(delete)
@@ -64,15 +64,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_keys(actions: Any) -> None:
-    create = _action(
+    create = add_action(
         actions, "create", "make another key and write its file; those that are there stay good", _key_create
     )
     _add_name(create)
     _add_output(create)
-    listing = _action(actions, "list", "the keys of a service account", _key_list)
+    listing = add_action(actions, "list", "the keys of a service account", _key_list)
     _add_name(listing)
     listing.add_argument("--json", action="store_true", help="print one JSON array")
-    delete = _action(actions, "delete", "refuse from now on what a key signs", _key_delete)
+    delete = add_action(actions, "delete", "refuse from now on what a key signs", _key_delete)
     _add_name(delete)
     delete.add_argument("key_id", metavar="KEY_ID", help="as `key list` shows it")
     delete.add_argument(
@@ -80,15 +80,6 @@ def _configure_keys(actions: Any) -> None:
         action="store_true",
         help="revoke the account's tokens too, as for a stolen key; those got by other keys are fetched anew",
     )
-
-
-def _action(actions: Any, name: str, meaning: str, action: Action) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(
-        name, help=meaning, description=meaning[0].upper() + meaning[1:]
-    )
-    add_config(parser)
-    parser.set_defaults(action_run=action)
-    return parser
 
 
 def _add_name(parser: argparse.ArgumentParser, meaning: str = "its name, or its whole address") -> None:

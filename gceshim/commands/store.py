@@ -19,10 +19,10 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from gceshim.commands.errors import FAILED
-from gceshim.commands.options import add_config, load_settings
+from gceshim.commands.options import add_action, load_settings
 from gceshim.commands.rotation import finish, rotate
 from gceshim.commands.shims import unopened_store
 from gceshim.commands.store_status import look, shown
@@ -35,10 +35,10 @@ ERASE_LINE: Final = "\r\033[K"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    status = _action(actions, "status", "what the store holds, who uses it and which keys it needs", _status)
+    status = add_action(actions, "status", "what the store holds, who uses it and which keys it needs", _status)
     status.add_argument("--json", action="store_true", help="print one JSON object")
-    _action(actions, "migrate", "bring an older schema up to date", _migrate)
-    rotation = _action(actions, "rotate-key", "go one step further in changing the master key", _rotate)
+    add_action(actions, "migrate", "bring an older schema up to date", _migrate)
+    rotation = add_action(actions, "rotate-key", "go one step further in changing the master key", _rotate)
     rotation.add_argument("--finish", action="store_true", help="give up the old key, once nothing needs it")
     rotation.add_argument(
         "--revoke-tokens", action="store_true", help="with --finish: revoke the tokens that the old key has signed"
@@ -46,15 +46,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     rotation.add_argument(
         "--force", action="store_true", help="do not wait for servers that were not restarted; they will fail"
     )
-
-
-def _action(actions: Any, name: str, meaning: str, action: Action) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(
-        name, help=meaning, description=meaning[0].upper() + meaning[1:]
-    )
-    add_config(parser)
-    parser.set_defaults(action_run=action)
-    return parser
 
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
