@@ -57,6 +57,20 @@ def test_errors_carry_the_servers_body(connect, method):
     assert failed.value.error["errorcode"] == 431
 
 
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_jobs_since_a_day(connect, method):
+    """By the day alone, also for one who says the time."""
+    world, client = connect(method)
+    world.machine("a")
+    jobs = client.listAsyncJobs(fetch_list=True, startdate="2020-01-01")
+    day = jobs[-1]["created"][:10]
+    found = client.listAsyncJobs(fetch_list=True, startdate=f"{day} 23:59:59")
+    assert found == [job for job in jobs if job["created"].startswith(day)] != []
+    assert client.listAsyncJobs(fetch_list=True, startdate="2990-01-01") == []
+    with pytest.raises(CloudStackApiException):
+        client.listAsyncJobs(startdate="2020-13-01")
+
+
 def test_garbage_is_an_exception_of_the_client(connect):
     """Not a crash of its parser."""
     world, client = connect("get")

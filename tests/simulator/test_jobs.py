@@ -1,5 +1,6 @@
 """Jobs: their form, who may see them, their order, and events."""
 
+import datetime
 import time
 
 from tests.simulator.api import DEADLINE_SECONDS
@@ -47,6 +48,19 @@ def test_jobs_of_others_are_a_531_and_not_listed(cloud):
     assert job in {row["jobid"] for row in cloud.demo.rows("listAsyncJobs")}
     assert job in {row["jobid"] for row in cloud.admin.rows("listAsyncJobs", listall="true")}
     assert cloud.admin.call("listAsyncJobs") == {}
+
+
+def test_jobs_are_listed_from_the_beginning_of_a_day_on(cloud):
+    """The time in `startdate`, and its zone, are ignored: real servers read no more of it than the day."""
+    vm = cloud.machine("a")["id"]
+    job = cloud.demo.call("stopVirtualMachine", id=vm)["jobid"]
+    created = cloud.demo.call("queryAsyncJobResult", jobid=job)["created"]
+    today = datetime.datetime.fromisoformat(created)
+    listed = cloud.demo.rows("listAsyncJobs")
+    assert [row["created"] for row in listed] == sorted(row["created"] for row in listed)
+    for since in (f"{today:%Y-%m-%d}", f"{today:%Y-%m-%d} 23:59:59", f"{today:%Y-%m-%d}T23:59:59+0000", "1970-1-1"):
+        assert job in {row["jobid"] for row in cloud.demo.rows("listAsyncJobs", startdate=since)}
+    assert cloud.demo.rows("listAsyncJobs", startdate=f"{today + datetime.timedelta(days=1):%Y-%m-%d}") == []
 
 
 def test_the_latest_job_of_a_resource_can_be_asked_for(cloud):
@@ -115,6 +129,11 @@ def test_jobs_leave_events(cloud):
     ]
     assert len(cloud.demo.rows("listEvents", type="VM.STOP", startdate="2020-01-01")) == 1
     assert cloud.demo.rows("listEvents", enddate="2020-01-01 10:00:00") == []
+    moment = datetime.datetime.fromisoformat(cloud.demo.rows("listEvents")[0]["created"])
+    assert len(cloud.demo.rows("listEvents", enddate=f"{moment:%Y-%m-%d}")) == 3  # to the end of that day
+    later = moment + datetime.timedelta(seconds=1)
+    assert cloud.demo.rows("listEvents", startdate=f"{later:%Y-%m-%d %H:%M:%S}") == []
+    assert len(cloud.demo.rows("listEvents", enddate=f"{later:%Y-%m-%d %H:%M:%S}")) == 3
     assert cloud.other.rows("listEvents") == []
 
 
