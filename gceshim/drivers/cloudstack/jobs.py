@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
+from dataclasses import dataclass
 from typing import Final
 
 from gceshim.drivers import base, errors
@@ -18,10 +20,32 @@ _MOST_PAGES: Final = 4
 _SETTLE_SECONDS: Final = 10.0
 _SETTLE_PAUSE_SECONDS: Final = 0.1
 _COMMAND: Final = re.compile(r"(\w+?)(?:CmdByAdmin|Cmd)?$")
+_SWEPT: Final = "jobs that have not ended"
+
+
+@dataclass(frozen=True, slots=True)
+class _Swept:
+    """
+    What a look through the jobs of an account found.
+
+    :param first_page: with the oldest that had not ended; where none had, the last page.
+    :param newest: when the youngest job that was seen was made, as CloudStack writes it.
+    """
+
+    pending: frozenset[str]
+    first_page: int
+    newest: str
 
 
 class Jobs(base.Jobs):
-    """Implements `base.Jobs`."""
+    """
+    Implements `base.Jobs`.
+
+    CloudStack lists the jobs of a day or more, ended ones too, with all that they made, by the order in which they
+    began. A look begins at the page where the look before found the oldest that had not ended, and so reads little
+    else. (`startdate` would not do: CloudStack reads the day in it, and no time. Source: ParamProcessWorker.) As old
+    jobs are forgotten the others move towards the first page, and out of sight: whoever asks about one brings it back.
+    """
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -36,18 +60,47 @@ class Jobs(base.Jobs):
             ) from exc
         except errors.Failed as exc:  # of asking, not of the job
             raise errors.Unavailable(exc.message, detail=exc.detail) from exc
-        return job_of(job_id, reply)
+        job = job_of(job_id, reply)
+        if job.state is JobState.PENDING:
+            self._correct(tenant, job_id, text(reply, "created"))
+        return job
 
     async def pending(self, tenant: Tenant) -> frozenset[str] | None:
-        """The ids of jobs that have not ended; None when there are too many rows. Source: `listAsyncJobs`."""
-        found: set[str] = set()
-        pages = 0
-        async for page in self._backend.pages(tenant.credentials, "listAsyncJobs", "asyncjobs"):
-            found.update(text(row, "jobid") for row in page if number(row, "jobstatus") == 0)
-            pages += 1
-            if pages == _MOST_PAGES and len(page) == self._backend.settings.page_size:
-                return None
-        return frozenset(found)
+        """The ids of jobs that have not ended, but for those of too many pages. Source: `listAsyncJobs`."""
+        before: _Swept | None = self._backend.held(tenant.credentials, _SWEPT)
+        swept = await self._sweep(tenant, before.first_page if before is not None else 1)
+        self._backend.remember(tenant.credentials, _SWEPT, swept)
+        return swept.pending
+
+    async def _sweep(self, tenant: Tenant, page: int) -> _Swept:
+        """Read from a page on, and where that would be too many, the last ones."""
+        size = self._backend.settings.page_size
+        pending: set[str] = set()
+        first_page = 0
+        newest = ""
+        pages_read = 0
+        while True:
+            reply = await self._backend.call(tenant, "listAsyncJobs", page=page, pagesize=size)
+            part = rows(reply, "asyncjobs")
+            if not part and page > 1 and not pages_read:
+                page = 1
+                continue
+            pages_read += 1
+            found = {text(row, "jobid") for row in part if number(row, "jobstatus") == 0}
+            pending |= found
+            first_page = first_page or (page if found else 0)
+            newest = max([newest, *(text(row, "created") for row in part)])
+            count = number(reply, "count")
+            last_page = page + 1 if count is None else math.ceil(count / size)
+            if len(part) < size or page >= last_page or pages_read == _MOST_PAGES:
+                return _Swept(frozenset(pending), first_page or page, newest)
+            page = max(page + 1, last_page - _MOST_PAGES + pages_read + 1)
+
+    def _correct(self, tenant: Tenant, job_id: str, created: str) -> None:
+        """A job has not ended: if the last look should have seen it and did not, the next one begins anew."""
+        before: _Swept | None = self._backend.held(tenant.credentials, _SWEPT)
+        if before is not None and job_id not in before.pending and created <= before.newest:
+            self._backend.forget(tenant.credentials, _SWEPT)
 
 
 def job_of(job_id: str, row: Row) -> Job:
