@@ -110,6 +110,10 @@ class Journal(Steps):
         """
         if name in self._ledger.steps and find is not None:
             found = await self._find(find)
+            if found is None:
+                # Its process is dead, but the backend may have the call in hand still.
+                await asyncio.sleep(self._settings.late_seconds)
+                found = await self._find(find)
             if found is not None:
                 if keep is not None:
                     await keep(name, found)

@@ -86,12 +86,19 @@ class Ledger:
             self.acting -= 1
 
     async def start(self, name: str) -> None:
-        """Write down that a step is begun. :raises: as `write`."""
+        """Write down that a step is begun. :raises: as `write`; then it is not begun."""
+        repeated = name in self.steps
         self.steps.setdefault(name, Step(name))
         if self.operation.started is None:
             self.operation = replace(self.operation, status=Status.RUNNING, started=self._now())
-        await self.write()
-        self.check()
+        try:
+            await self.write()
+            self.check()
+        except BaseException:
+            # Whoever goes on is not to look for what nobody has asked for.
+            if not repeated:
+                del self.steps[name]
+            raise
 
     async def end(self, failure: Failure | None, target_id: int | None) -> Operation:
         """

@@ -15,7 +15,7 @@ class OperationsSettings:
     `poll_sweep_seconds` at least, and then about those that have ended, `poll_concurrency` at a time.
 
     `unavailable_seconds`: how long a backend that does not answer is tried before a job is given up.
-    `late_seconds`: how long it is looked for what a call has made that was not answered in time.
+    `late_seconds`: how long it is looked for what a call has made that was not answered in time, or whose process died.
     `job_seconds`: how long a job may be pending before it is given up.
 
     `lease_seconds`: how long after its last sign of life a process loses its operations to another.

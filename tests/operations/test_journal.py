@@ -335,6 +335,38 @@ async def test_what_a_call_made_that_was_not_answered_in_time_is_found_later() -
 
 
 @in_loop
+async def test_what_a_process_asked_for_that_died_is_found_later() -> None:
+    """The backend had it in hand still when the operation was taken over: no reason to ask for it again."""
+    asked, looks = asyncio.Event(), 0
+
+    async def workflow(steps: Steps) -> None:
+        async def action() -> Any:
+            assert not asked.is_set()
+            asked.set()
+            await asyncio.Event().wait()
+
+        async def find() -> int | None:
+            nonlocal looks
+            looks += 1
+            return 7 if looks == 2 else None
+
+        assert await steps.run("a", action, find=find) == 7
+
+    clock = Clock()
+    async with in_memory() as store:
+        first = asyncio.ensure_future(with_steps(make_engine(store, Backend(), clock=clock), workflow))
+        await asked.wait()
+        await bury()
+        assert first.cancelled()
+        clock.advance(1000)
+        second = make_engine(store, Backend(), clock=clock)
+        second.register("test", workflow)
+        async with started(second):
+            (operation,) = await second.list("owner")
+            assert (await done(second, operation)).errors == ()
+
+
+@in_loop
 async def test_a_call_without_answer_that_made_nothing_fails() -> None:
     """One that timed out is not repeated: the backend may have it in hand still."""
     calls = 0

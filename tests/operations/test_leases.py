@@ -199,6 +199,36 @@ async def test_closing_waits_for_a_call_whose_job_id_is_not_known_yet() -> None:
 
 
 @in_loop
+async def test_what_was_not_asked_for_before_a_handover_is_not_looked_for() -> None:
+    """A look for nothing is a wait for nothing: as long as for what a dead process asked for."""
+    backend, writing = Backend(), asyncio.Event()
+    handed_over = asyncio.Event()
+
+    class Slow(Life):
+        async def point(self) -> None:
+            if backend.gates["go"].is_set():
+                writing.set()
+                await handed_over.wait()
+
+    async with in_memory() as store:
+        backend.gates["go"] = asyncio.Event()
+        engine = make_engine(MortalStore(store, Slow()), backend, settings=replace(FAST, handover_seconds=10.0))
+        await engine.start()
+        operation = await begin(engine, HOLDS_STILL, wait_for="go")
+        backend.gates["go"].set()
+        await writing.wait()
+        closing = asyncio.ensure_future(engine.close(0))
+        for _ in range(20):  # until it is told to let go
+            await asyncio.sleep(0)
+        handed_over.set()
+        await closing
+        record = await store.operations.get(operation.name)
+        assert record is not None
+        assert (record.body.get("journal", []), record.lease_until) == ([], EPOCH)
+    assert not backend.made
+
+
+@in_loop
 async def test_a_call_that_outlasts_the_handover_keeps_its_lease() -> None:
     """Whoever comes next must not look for the result of a call that is still on its way."""
     backend = Backend(life=Life(0))
