@@ -320,6 +320,7 @@ def operations(section: OperationsSection) -> OperationsSettings:
         lease_seconds=section.lease_seconds,
         heartbeat_seconds=section.lease_seconds / 4,
         sweep_seconds=section.lease_seconds / 4,
+        orphan_seconds=section.lease_seconds / 2,
         keep_seconds=section.keep_days * SECONDS_OF_A_DAY,
     )
 

@@ -112,7 +112,7 @@ class Journal(Steps):
             found = await self._find(find)
             if found is None:
                 # Its process is dead, but the backend may have the call in hand still.
-                await asyncio.sleep(self._settings.late_seconds)
+                await asyncio.sleep(self._settings.orphan_seconds)
                 found = await self._find(find)
             if found is not None:
                 if keep is not None:

@@ -15,10 +15,11 @@ class OperationsSettings:
     `poll_sweep_seconds` at least, and then about those that have ended, `poll_concurrency` at a time.
 
     `unavailable_seconds`: how long a backend that does not answer is tried before a job is given up.
-    `late_seconds`: how long it is looked for what a call has made that was not answered in time, or whose process died.
+    `late_seconds`: how long it is looked for what a call has made that was not answered in time.
     `job_seconds`: how long a job may be pending before it is given up.
 
     `lease_seconds`: how long after its last sign of life a process loses its operations to another.
+    `orphan_seconds`: how long after that the backend may still have in hand what the process asked for last.
     `heartbeat_seconds`: between signs of life. `sweep_seconds`: between looks for lapsed leases and expired records.
     `sweep_batch`: most operations taken over in one look.
     `handover_seconds`: at closing, how long a backend call under way may take before its operation is let go.
@@ -36,6 +37,7 @@ class OperationsSettings:
     late_seconds: float = 10.0
     job_seconds: float = 6 * 3600.0
     lease_seconds: float = 20.0
+    orphan_seconds: float = 10.0
     heartbeat_seconds: float = 5.0
     sweep_seconds: float = 5.0
     sweep_batch: int = 100

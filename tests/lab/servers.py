@@ -107,7 +107,6 @@ class Laboratory:
             "store.path": str(self._folder / "store.sqlite"),
             "auth.master_key_file": str(self._folder / "master.key"),
             "operations.lease_seconds": 2.0,
-            "operations.late_seconds": 1.0,
             "log.level": "info",
             "driver.cloudstack.url": endpoint,
             **self._values,

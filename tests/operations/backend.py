@@ -31,6 +31,7 @@ FAST = OperationsSettings(
     poll_max_seconds=0.005,
     poll_sweep_seconds=0.002,
     late_seconds=0.01,
+    orphan_seconds=0.01,
     heartbeat_seconds=1000.0,
     sweep_seconds=1000.0,
     reread_seconds=0.002,
