@@ -27,6 +27,8 @@ CALLS_BETWEEN = (20, 600)
 KILLS = (3, 6)
 #: A disk or machine in the error of an operation that could not remove it.
 LEFT_BEHIND = re.compile(r"(?:disk|virtual machine) ([-a-z0-9]+)(?=[,)])")
+#: What else such an error names, and how the lines about it begin.
+LEFT_IN_WORDS = {"firewall rules in CloudStack": "opening to ", "public address": "address of nothing"}
 END_SECONDS = 240.0
 
 
@@ -41,7 +43,9 @@ class Outcome:
 
     def __str__(self) -> str:
         lines = [f"seed {self.seed}: {self.kills} kills, {len(self.failed)} failed, {len(self.problems)} problems"]
-        return "\n  ".join([*lines, *self.problems[:40]])
+        lines += self.problems[:40]
+        lines += [f"(failed: {line})" for line in self.failed if self.problems]
+        return "\n  ".join(lines)
 
 
 class Clients:
@@ -152,6 +156,7 @@ def _named(mutations: Sequence[Mutation], clients: Clients) -> list[str]:
         error = str(clients.ended.get(mutation.name, {}).get("error", ""))
         if "left behind" in error:
             named += [*mutation.come, *mutation.gone, *(f" {name}" for name in LEFT_BEHIND.findall(error))]
+            named += [line for words, line in LEFT_IN_WORDS.items() if words in error]
     return named
 
 

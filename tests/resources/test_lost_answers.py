@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gceshim.simulator import Simulator, SimulatorSettings
-from gceshim.simulator.entities import PublicIp
+from gceshim.simulator.entities import FirewallRule, PublicIp
 from gceshim.testing.gce import Gce
+from tests.lab.mutations import rule_body
 from tests.resources.requests import HERE, changed, failed, insert_body, made
 
 pytestmark = pytest.mark.gen_test(timeout=60)
@@ -61,6 +62,20 @@ async def test_a_machine_that_could_not_be_finished_is_removed_at_the_second_try
 
     assert "left behind" not in operation["error"]["errors"][0]["message"]
     assert cloudstack.vms("demo") == []
+
+
+async def test_a_rule_that_could_not_be_changed_is_in_force_as_before(gce: Gce, cloudstack: Simulator) -> None:
+    """CloudStack fails again while what was changed already is taken back."""
+    there = {"project": HERE["project"]}
+    await made(gce, insert_body("vm-1", external=True))
+    await changed(gce, "compute.firewalls.insert", at=there, body=rule_body("rule", 7000))
+    cloudstack.faults.add("error_rate", "deleteFirewallRule", times=3)
+    body = {"allowed": [{"IPProtocol": "tcp", "ports": ["9000"]}]}
+    operation = await failed(gce, "compute.firewalls.patch", at=there, firewall="rule", body=body)
+
+    assert "left behind" not in operation["error"]["errors"][0]["message"]
+    openings = [row for row in cloudstack.inspect.rows(FirewallRule) if row.ip is not None]
+    assert [(row.start_port, row.end_port) for row in openings] == [(7000, 7000)]
 
 
 async def live(gce: Gce, cloudstack: Simulator) -> None:

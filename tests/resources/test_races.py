@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from gceshim.simulator import Simulator, SimulatorSettings
+from gceshim.simulator.entities import PublicIp
 from gceshim.testing.gce import Body, Gce
 from tests.resources.holdings import Holdings
 from tests.resources.requests import HERE, PROJECT, insert_body, made
@@ -44,6 +45,36 @@ async def test_a_name_is_one_of_a_kind_in_all_networks(gce: Gce, cloudstack: Sim
 
     assert sorted(ended, key=str) == [("", "", None)] + [("RESOURCE_ALREADY_EXISTS", TAKEN, 409)] * 3
     assert [vm.name for vm in cloudstack.vms("demo") if vm.state == "Running"] == ["same"]
+
+
+class TestAddresses:
+    """With calls to CloudStack that are given up soon."""
+
+    @pytest.fixture
+    def shim_settings(self) -> dict[str, float]:
+        return {"driver.cloudstack.timeout_seconds": 1.0}
+
+    async def test_machines_share_no_address_where_one_call_takes_too_long(
+        self, gce: Gce, cloudstack: Simulator
+    ) -> None:
+        """
+        An address is known only by being new and unmarked, as those of the others are; ours is yet to come.
+
+        Who takes another's leaves one over when it does come.
+        """
+        await made(gce, insert_body("first"))
+        cloudstack.faults.add("slow_reply", "associateIpAddress", times=1, seconds=2.0)
+        cloudstack.faults.add("slow_job", "associateIpAddress", seconds=0.6)
+        cloudstack.faults.add("slow_reply", "createTags", seconds=0.8)
+        bodies = [insert_body(f"vm-{number}", external=True) for number in range(4)]
+        begun = [gce.call("compute.instances.insert", **HERE, body=body) for body in bodies]
+        ended = [outcome(await gce.done(operation)) for operation in await asyncio.gather(*begun)]
+
+        assert ended == [("", "", None)] * 4
+        held = [ip for ip in cloudstack.inspect.rows(PublicIp) if not ip.source_nat]
+        assert sorted(ip.static_nat_vm.name if ip.static_nat_vm else "" for ip in held) == [
+            f"vm-{number}" for number in range(4)
+        ]
 
 
 def make_networks(cloudstack: Simulator, *names: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -22,14 +21,11 @@ from gceshim.drivers.cloudstack.marks import set_tags
 from gceshim.drivers.cloudstack.plan import Nic, Plan
 from gceshim.drivers.cloudstack.rows import Row, age_key, flag, number, rows, tags, text
 from gceshim.drivers.cloudstack.tags import encode
-from gceshim.drivers.cloudstack.undo import Undo, with_remains
+from gceshim.drivers.cloudstack.undo import Undo, insist, with_remains
 from gceshim.drivers.cloudstack.userdata import build, encoded
 from gceshim.drivers.cloudstack.vms import OPERATION_DETAIL, made_by
 from gceshim.model import InstanceSpec, Tenant
 
-log = logging.getLogger(__name__)
-
-_MOST_UNDOS: Final = 3
 _GOING: Final = frozenset({"Stopping", "Destroyed", "Expunging"})
 
 
@@ -307,7 +303,7 @@ class Deployer:
             if found:
                 if spec.deletion_protection:
                     await steps.run("undo-protect", lambda: self._unprotect(tenant, vm_id))
-                await self._destroy_again(steps, vm_id)
+                await insist(steps, lambda steps: self.destroy(steps, vm_id, "undo-"), f"machine {vm_id}")
         except errors.DriverError:
             left.append(f"virtual machine {spec.name}")
         try:
@@ -315,15 +311,6 @@ class Deployer:
         except errors.DriverError:
             lost = held
         return left + [f"public address {item}" for item in lost]
-
-    async def _destroy_again(self, steps: Steps, vm_id: str) -> None:
-        """As `destroy`, some times: a machine that is left behind costs more than a wait."""
-        for attempt in range(1, _MOST_UNDOS):
-            try:
-                return await self.destroy(steps, vm_id, f"undo-{attempt}-")
-            except errors.DriverError as exc:
-                log.info("machine %s is not removed yet: %s (%s)", vm_id, exc.message, exc.detail)
-        return await self.destroy(steps, vm_id, "undo-")
 
     async def _is_gone(self, steps: Steps, vm_id: str) -> bool:
         """Whether somebody has deleted the machine meanwhile, which is why the rest cannot be done."""

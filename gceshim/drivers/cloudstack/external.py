@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from gceshim.drivers import errors
 from gceshim.drivers.base import Steps, Submitted
 from gceshim.drivers.cloudstack.backend import Backend
+from gceshim.drivers.cloudstack.doorway import Doorway
 from gceshim.drivers.cloudstack.jobs import first, settle, submitted
 from gceshim.drivers.cloudstack.marks import set_tags
 from gceshim.drivers.cloudstack.plan import Nic
 from gceshim.drivers.cloudstack.rows import Row, flag, text
 from gceshim.drivers.cloudstack.rows import tags as tags_of
 from gceshim.drivers.cloudstack.tags import decode, encode, params
+from gceshim.drivers.cloudstack.undo import insist
 from gceshim.model import Tenant
 
 _LIST: Final = "listPublicIpAddresses"
 _KEY: Final = "publicipaddress"
 _MOST_TRIES: Final = 6
-_MOST_RELEASES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Addresses:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._doorways: WeakValueDictionary[tuple[str, str], Doorway] = WeakValueDictionary()
 
     async def acquire(self, steps: Steps, name: str, nic: Nic, vm_id: str, held: list[str]) -> Address:
         """
@@ -62,23 +65,27 @@ class Addresses:
             return found[0] if found else ""
 
         async def find() -> Submitted | None:
+            # Else what others here have asked for, and not marked yet, would be taken for ours, which is yet to come.
+            await turn.alone()
             await settle(self._backend, tenant, "AssociateIPAddr")
             found = await new()
             return Submitted("", found) if found else None
 
-        for attempt in range(1, _MOST_TRIES + 1):
-            step = name if attempt == 1 else f"{name}-again-{attempt}"
-            left_over = await steps.run(f"{step}-left-over", new) if attempt > 1 else ""
-            row: Row = {"id": left_over}
-            if not left_over:
-                result = await steps.job(step, submit, find=find)
-                row = result.get("ipaddress", result)
-            backend_id = text(row, "id")
-            held.append(backend_id)
-            if await self._claim(steps, f"{step}-claim", backend_id, vm_id):
-                address = text(row, "ipaddress") or await self._read_address(steps, f"{step}-address", backend_id)
-                return Address(backend_id, address)
-            held.remove(backend_id)
+        place = (tenant.owner, nic.vpc_id or nic.network_id)
+        async with self._doorways.setdefault(place, Doorway()).enter() as turn:
+            for attempt in range(1, _MOST_TRIES + 1):
+                step = name if attempt == 1 else f"{name}-again-{attempt}"
+                left_over = await steps.run(f"{step}-left-over", new) if attempt > 1 else ""
+                row: Row = {"id": left_over}
+                if not left_over:
+                    result = await steps.job(step, submit, find=find)
+                    row = result.get("ipaddress", result)
+                backend_id = text(row, "id")
+                held.append(backend_id)
+                if await self._claim(steps, f"{step}-claim", backend_id, vm_id):
+                    address = text(row, "ipaddress") or await self._read_address(steps, f"{step}-address", backend_id)
+                    return Address(backend_id, address)
+                held.remove(backend_id)
         raise errors.Failed("No public address could be had: others took each one first", kind="address")
 
     async def point(self, steps: Steps, name: str, address_id: str, nic: Nic, vm_id: str) -> None:
@@ -113,6 +120,9 @@ class Addresses:
 
     async def release(self, steps: Steps, name: str, address_id: str, vm_id: str) -> None:
         """Give a machine's address back; one that is back already, or another machine's by now, is a success."""
+        await insist(steps, lambda steps: self._release(steps, name, address_id, vm_id), f"address {address_id}")
+
+    async def _release(self, steps: Steps, name: str, address_id: str, vm_id: str) -> None:
         tenant = steps.tenant
         if not await steps.run(f"{name}-look", lambda: self._is_ours(tenant, address_id, vm_id)):
             return
@@ -124,17 +134,11 @@ class Addresses:
             await settle(self._backend, tenant, "DisassociateIPAddr")
             return None if await self._row(tenant, address_id) else Submitted("", address_id)
 
-        for attempt in range(1, _MOST_RELEASES + 1):
-            step = name if attempt == 1 else f"{name}-again-{attempt}"
-            try:
-                await steps.job(step, submit, find=find)
-            except errors.DriverError:
-                if not await steps.run(f"{step}-check", lambda: self._is_held(tenant, address_id)):
-                    return
-                if attempt == _MOST_RELEASES:
-                    raise
-            else:
-                return
+        try:
+            await steps.job(name, submit, find=find)
+        except errors.DriverError:
+            if await steps.run(f"{name}-check", lambda: self._is_held(tenant, address_id)):
+                raise
 
     async def _claim(self, steps: Steps, name: str, address_id: str, vm_id: str) -> bool:
         async def current() -> Mapping[str, str] | None:

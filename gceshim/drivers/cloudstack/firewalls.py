@@ -14,7 +14,7 @@ from gceshim.drivers.cloudstack.firewall.authored import Authored, Version
 from gceshim.drivers.cloudstack.firewall.force import Force
 from gceshim.drivers.cloudstack.firewall.statements import statement_of, statements_of
 from gceshim.drivers.cloudstack.firewall.terrain import Terrain, Terrains
-from gceshim.drivers.cloudstack.undo import Undo
+from gceshim.drivers.cloudstack.undo import Undo, insist
 from gceshim.model import Firewall, Tenant, stable_id
 
 log = logging.getLogger(__name__)
@@ -161,19 +161,21 @@ class Firewalls(base.Firewalls):
         await steps.progress(90)
 
     def _forget_on_failure(self, steps: Steps, undo: Undo, name: str, number: int) -> None:
-        async def back() -> None:
+        async def back(steps: Steps) -> None:
             await self._authored.forget(steps, "undo-author", name, range(number, number + 1))
 
-        undo.add(back, f"rule {name}")
+        undo.add(steps, back, f"rule {name}")
 
     async def _forget(self, steps: Steps, name: str, last: int) -> None:
-        """Remove what no longer counts, at the second try if need be; what cannot be removed does no harm."""
-        for attempt in (steps, steps.within("again")):
-            try:
-                await self._authored.forget(attempt, "forget", name, range(last + 1))
-                return
-            except errors.DriverError as exc:
-                log.warning("old versions of firewall rule %s are still there: %s", name, exc.message)
+        """Remove what no longer counts; what cannot be removed does no harm."""
+
+        async def forget(steps: Steps) -> None:
+            await self._authored.forget(steps, "forget", name, range(last + 1))
+
+        try:
+            await insist(steps, forget, f"old versions of firewall rule {name}")
+        except errors.DriverError as exc:
+            log.warning("old versions of firewall rule %s are still there: %s", name, exc.message)
 
     async def _version(self, tenant: Tenant, name: str) -> Version | None:
         return next((item for item in await self._authored.versions(tenant) if item.name == name), None)

@@ -18,7 +18,7 @@ from gceshim.drivers.cloudstack.machines import Machines
 from gceshim.drivers.cloudstack.new_disks import NewDisks, disk_plan
 from gceshim.drivers.cloudstack.rows import Row, tags, text
 from gceshim.drivers.cloudstack.tags import decode
-from gceshim.drivers.cloudstack.undo import Undo
+from gceshim.drivers.cloudstack.undo import Undo, insist
 from gceshim.drivers.cloudstack.vms import made_by
 from gceshim.drivers.cloudstack.volumes import Volumes, is_boot
 from gceshim.model import DiskOfInstance, DiskSpec, InstanceSpec, Tenant, Zone
@@ -190,14 +190,13 @@ class InstanceDisks:
         return {"create": plan, "volume": "", "name": spec.name}
 
     async def _release(self, steps: Steps, volume_id: str) -> None:
-        """Take the marks of its attachment from a disk that is kept, at the second try if the first fails."""
-        name = f"disk-{volume_id}-tags"
-        try:
+        """Take the marks of its attachment from a disk that is kept."""
+
+        async def note(steps: Steps) -> None:
             async with Undo() as undo:
-                await self._machine_disks.note(steps, name, volume_id, NOTHING, undo)
-        except errors.DriverError:
-            async with Undo() as undo:
-                await self._machine_disks.note(steps.within("again"), name, volume_id, NOTHING, undo)
+                await self._machine_disks.note(steps, f"disk-{volume_id}-tags", volume_id, NOTHING, undo)
+
+        await insist(steps, note, f"tags of disk {volume_id}")
 
     async def _stop(self, steps: Steps, vm_id: str) -> None:
         tenant = steps.tenant

@@ -91,7 +91,11 @@ class InstanceSettings(base.InstanceSettings):
                 await self._update(steps, "userdata", instance, {"userdata": found["new"]})
             except errors.Unavailable:
                 old = {"userdata": found["old"]}
-                undo.add(lambda: self._update(steps, "undo-userdata", instance, old), "user data of the instance")
+
+                async def back(steps: Steps) -> None:
+                    await self._update(steps, "undo-userdata", instance, old)
+
+                undo.add(steps, back, "user data of the instance")
                 raise
 
     async def set_machine_type(self, steps: Steps, instance: InstanceRef, machine_type: str) -> None:

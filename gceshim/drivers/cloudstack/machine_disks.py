@@ -116,8 +116,12 @@ class MachineDisks:
         """
         tenant = steps.tenant
         before = await steps.run(f"{name}-name", lambda: self._name(tenant, volume_id))
+
+        async def back(steps: Steps) -> None:
+            await self._rename(steps, f"undo-{name}-rename", volume_id, before)
+
         async with Undo() as undo:
-            undo.add(lambda: self._rename(steps, f"undo-{name}-rename", volume_id, before), "changed name of a disk")
+            undo.add(steps, back, "changed name of a disk")
             await self._rename(steps, f"{name}-rename", volume_id, shown)
             await self.note(steps, f"{name}-tags", volume_id, {NAME_MARK: shown, **NOTHING}, undo)
             await self.note_on_machine(steps, f"{name}-machine", vm_id, {NO_BOOT_DISK: True}, undo)

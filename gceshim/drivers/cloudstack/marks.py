@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from gceshim.drivers import errors
 from gceshim.drivers.base import Steps, Submitted
@@ -13,10 +12,6 @@ from gceshim.drivers.cloudstack.jobs import settle, submitted
 from gceshim.drivers.cloudstack.tags import params
 from gceshim.drivers.cloudstack.undo import Undo
 from gceshim.model import Tenant
-
-log = logging.getLogger(__name__)
-
-_MOST_UNDOS: Final = 3
 
 #: Reads the tags that something has; None where it is gone.
 Current = Callable[[], Awaitable[Mapping[str, str] | None]]
@@ -105,19 +100,11 @@ async def replace_tags(
     plan = await steps.run(f"{name}-look", compare)
     drop, add = plan["drop"], plan["add"]
 
-    async def back() -> None:
-        for attempt in range(1, _MOST_UNDOS):
-            try:
-                return await swap_back(f"undo-{name}-{attempt}")
-            except errors.DriverError as exc:
-                log.info("tags are not put back yet: %s (%s)", exc.message, exc.detail)
-        return await swap_back(f"undo-{name}")
-
-    async def swap_back(step: str) -> None:
-        await _swap(backend, steps, step, target, drop=add, add=drop, current=current)
+    async def back(steps: Steps) -> None:
+        await _swap(backend, steps, f"undo-{name}", target, drop=add, add=drop, current=current)
 
     if drop or add:
-        undo.add(back, "changed tags")
+        undo.add(steps, back, "changed tags")
     await _swap(backend, steps, name, target, drop=drop, add=add, current=current)
 
 

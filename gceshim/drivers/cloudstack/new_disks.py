@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 from weakref import WeakValueDictionary
 
 from gceshim.drivers import errors
@@ -19,10 +18,6 @@ from gceshim.drivers.cloudstack.tags import encode
 from gceshim.drivers.cloudstack.undo import Undo
 from gceshim.drivers.cloudstack.volumes import NAME_MARK, Volumes
 from gceshim.model import GIB, DiskSpec, Tenant, Zone
-
-log = logging.getLogger(__name__)
-
-_MOST_UNDOS: Final = 3
 
 #: What is journalled of a disk to be made.
 DiskPlan = Mapping[str, Any]
@@ -66,13 +61,13 @@ class NewDisks:
         made: set[str] = set()
         unknown = False
 
-        async def remove() -> None:
+        async def remove(steps: Steps) -> None:
             if unknown:
                 made.update(await steps.run(f"undo-{name}-search", lambda: self._made(tenant, plan)))
             for backend_id in sorted(made):
-                await self._remove_again(steps, f"undo-{name}-{backend_id}", backend_id, plan["name"])
+                await self.remove(steps, f"undo-{name}-{backend_id}", backend_id, plan["name"])
 
-        undo.add(remove, f"disk {plan['name']}")
+        undo.add(steps, remove, f"disk {plan['name']}")
         try:
             backend_id = await self._create(steps, name, plan, made)
         except (errors.Unavailable, errors.Failed, errors.CapacityExhausted):
@@ -130,15 +125,6 @@ class NewDisks:
             check(found)
             if found["there"]:
                 raise
-
-    async def _remove_again(self, steps: Steps, name: str, backend_id: str, shown: str) -> None:
-        """As `remove`, some times: a disk that is left behind costs more than a wait."""
-        for attempt in range(1, _MOST_UNDOS):
-            try:
-                return await self.remove(steps, f"{name}-try-{attempt}", backend_id, shown)
-            except errors.DriverError as exc:
-                log.info("disk %s is not removed yet: %s (%s)", backend_id, exc.message, exc.detail)
-        return await self.remove(steps, name, backend_id, shown)
 
     async def _create(self, steps: Steps, name: str, plan: DiskPlan, made: set[str]) -> str:
         """The volume without its tags. `made`: its id is added as soon as it is known."""

@@ -85,11 +85,11 @@ class Force:
         """
         before, first = await self._rounds.look(steps, prefix, survey)
 
-        async def back() -> None:
+        async def back(steps: Steps) -> None:
             await self._rounds.apply(steps, f"{prefix}undo-", survey, before, restore=True)
 
         async with Undo() as undo:
-            undo.add(back, "firewall rules in CloudStack")
+            undo.add(steps, back, "firewall rules in CloudStack")
             await self._rounds.apply(steps, prefix, survey, before, first=first)
 
     async def put_alone(self, steps: Steps, prefix: str, survey: Survey) -> None:

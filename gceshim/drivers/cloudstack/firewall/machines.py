@@ -67,11 +67,11 @@ class MachineRules:
         async def look() -> Sequence[Terrain]:
             return await self._terrains(tenant, network_ids)
 
-        async def back() -> None:
+        async def back(steps: Steps) -> None:
             # Rules that others have made since stay; only what nobody needs goes.
             await self._force.put_alone(steps, f"{prefix}undo-firewall-", self._force.around_machine(tenant, look))
 
-        undo.add(back, "security groups")
+        undo.add(steps, back, "security groups")
         survey = self._force.around_machine(tenant, look, groups=names)
         await self._force.put_alone(steps, f"{prefix}firewall-", survey)
         groups: dict[str, str] = await steps.run(f"{prefix}firewall-groups", lambda: self._group_ids(tenant, names))
@@ -164,10 +164,10 @@ class MachineRules:
         found = await steps.run(f"{prefix}firewall-look", look)
         addresses = [Address(*item) for item in found["addresses"]]
 
-        async def back() -> None:
+        async def back(steps: Steps) -> None:
             await self._at_addresses(steps, f"{prefix}undo-firewall-open-", addresses, found["tags"])
 
-        undo.add(back, "firewall rules of the instance's addresses")
+        undo.add(steps, back, "firewall rules of the instance's addresses")
         await self._at_addresses(steps, f"{prefix}firewall-open-", addresses, network_tags)
         if found["moves"]:
             await self._move(steps, vm_id, found, undo, prefix)
@@ -178,7 +178,7 @@ class MachineRules:
         tenant = steps.tenant
         names = found["names"]
 
-        async def put(name: str, group_ids: Sequence[str]) -> None:
+        async def put(steps: Steps, name: str, group_ids: Sequence[str]) -> None:
             async def update() -> bool:
                 form = {"id": vm_id, "securitygroupids": ",".join(group_ids)}
                 await self._backend.call(tenant, "updateVirtualMachine", **form)
@@ -186,13 +186,13 @@ class MachineRules:
 
             await steps.run(name, update)
 
-        async def back() -> None:
-            await put(f"{prefix}undo-firewall-move", found["before"])
+        async def back(steps: Steps) -> None:
+            await put(steps, f"{prefix}undo-firewall-move", found["before"])
 
         with self._force.awaiting(tenant, names):
             groups = await self._into_groups(steps, set(found["grouped"]), names, undo, prefix)
-            undo.add(back, "security groups of the instance")
-            await put(f"{prefix}firewall-move", [*groups.values(), *found["others"]])
+            undo.add(steps, back, "security groups of the instance")
+            await put(steps, f"{prefix}firewall-move", [*groups.values(), *found["others"]])
 
     async def _at_addresses(
         self, steps: Steps, prefix: str, addresses: Sequence[Address], network_tags: Sequence[str] | None
