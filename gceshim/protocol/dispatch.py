@@ -34,11 +34,11 @@ async def dispatch(service: Service, request: WireRequest) -> WireReply:
     if plain in _BATCH:
         return await handle_batch(service, request)
     if plain in (DIRECTORY_PATH, _SYSTEM_REST_PATH) or plain in service.apis.rest_paths:
-        return _discovery(service, request, plain)
+        return await _discovery(service, request, plain)
     return await service.handle(request)
 
 
-def _discovery(service: Service, request: WireRequest, plain: str) -> WireReply:
+async def _discovery(service: Service, request: WireRequest, plain: str) -> WireReply:
     """The discovery documents; open to all, as Google's are: google-api-python-client asks without a token."""
     started = time.monotonic()
     request = service.identified(request)
@@ -61,7 +61,7 @@ def _discovery(service: Service, request: WireRequest, plain: str) -> WireReply:
     except ApiError as exc:
         reply, detail = error_reply(exc), exc.detail
     service.record(request, "discovery", reply.status, time.monotonic() - started, detail)
-    reply = compressed(reply, request.headers.get("accept-encoding", ""), service.options.gzip_min_bytes)
+    reply = await compressed(reply, request.headers.get("accept-encoding", ""), service.options.gzip_min_bytes)
     return reply.with_headers({"X-Request-Id": request.request_id, "X-Content-Type-Options": "nosniff"})
 
 

@@ -201,7 +201,7 @@ class Service:
             except RateLimitExceeded as exc:
                 reply = error_reply(exc, pretty, api)
         self.record(request, route.method.id if route else "", reply.status, time.monotonic() - started, detail)
-        reply = compressed(reply, request.headers.get("accept-encoding", ""), self.options.gzip_min_bytes)
+        reply = await compressed(reply, request.headers.get("accept-encoding", ""), self.options.gzip_min_bytes)
         return reply.with_headers(_COMMON_HEADERS | {"X-Request-Id": request.request_id})
 
     def identified(self, request: WireRequest) -> WireRequest:
