@@ -108,6 +108,30 @@ def test_a_long_list_is_converted_in_order_and_lets_others_run():
     assert turns >= 5
 
 
+def test_of_many_who_look_through_long_lists_one_does_at_a_time():
+    """Pages that come in together hold up the loop for as long as one of them takes, and not for all."""
+
+    async def main(length: int) -> list[int]:
+        pace, passes, held = Pace(), 0, []
+
+        async def count() -> None:
+            nonlocal passes
+            while len(held) < 5:
+                passes += 1
+                await asyncio.sleep(0)
+
+        async def look() -> None:
+            await pace.turn(range(length))
+            held.append(passes)
+
+        await asyncio.gather(count(), *(look() for _ in range(5)))
+        return held
+
+    long, short = asyncio.run(within(main(500))), asyncio.run(within(main(5)))
+    assert len(set(long)) == 5
+    assert len(set(short)) == 1
+
+
 def test_a_conversion_that_fails_does_not_keep_the_others_waiting():
     """A row that cannot be converted is an error of one request."""
 

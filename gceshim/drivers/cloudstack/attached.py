@@ -82,10 +82,9 @@ def attached_disks(found: Sequence[Device], boot_name: str, names: Mapping[str, 
     disks = []
     for device in found:
         row = device.volume
-        own = names.get(text(row, "id")) or slug(text(row, "name")) if row else ""
         disks.append(
             AttachedDisk(
-                name=boot_name if device.boot else own,
+                name=boot_name if device.boot else _data_name(row or {}, names),
                 device_name=device.name,
                 index=device.index,
                 boot=device.boot,
@@ -94,3 +93,7 @@ def attached_disks(found: Sequence[Device], boot_name: str, names: Mapping[str, 
             )
         )
     return tuple(disks)
+
+
+def _data_name(row: Row, names: Mapping[str, str]) -> str:
+    return names.get(text(row, "id")) or slug(text(row, "name"))

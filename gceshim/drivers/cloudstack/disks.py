@@ -119,6 +119,7 @@ class Disks(base.Disks):
         if name is not None:
             return await self._named(tenant, where, name, page, page_size)
         found, more = await self._volumes.page(tenant, where, page=page, page_size=page_size, labels=labels)
+        await self._backend.pace.turn(found)
         names = await self._volumes.names(tenant, found, whole=page == 1 and not more and not labels)
         return Page(await self._disks(tenant, found, names), more=more)
 

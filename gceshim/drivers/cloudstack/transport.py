@@ -81,14 +81,15 @@ class _Http(LibcloudConnection):
 class _Response(CloudStackResponse):
     """libcloud's reply, keeping the error's status and body, which libcloud reduces to a text."""
 
-    def __init__(self, response: requests.Response, connection: object) -> None:
+    def __init__(self, response: requests.Response, connection: _Connection) -> None:
         self.connection = connection
         self.headers = lowercase_keys(dict(response.headers))
         self.status = response.status_code
         self.body = response.text.strip()
         if not self.success():
             self.parse_error()
-        self.object = self.parse_body()
+        with connection.one_parses:
+            self.object = self.parse_body()
 
     def parse_body(self) -> Any:
         return orjson.loads(self.body or "")
@@ -101,6 +102,7 @@ class _Connection(CloudStackConnection):
     """libcloud's CloudStack connection, signing with an expiry and as CloudStack's own Go client escapes."""
 
     responseCls = _Response  # noqa: N815 - libcloud's name
+    one_parses: threading.Lock
 
     def add_default_params(self, params: dict[str, str]) -> dict[str, str]:
         expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=_SIGNATURE_MINUTES)
@@ -135,6 +137,9 @@ class Transport:
         self._local = threading.local()
         self._drivers: list[Any] = []
         self._drivers_lock = threading.Lock()
+        # Parsing a page takes some milliseconds, in which no other thread can run. Were all to parse at once, the event
+        # loop would come last as often as not.
+        self._one_parses = threading.Lock()
         self._lanes = Lanes(settings.threads, settings.queue_limit)
         self._seen: Watcher | None = None
 
@@ -296,11 +301,12 @@ class Transport:
 
     def _driver(self) -> Any:
         """The libcloud driver of this thread."""
-        driver = getattr(self._local, "driver", None)
+        driver: Any = getattr(self._local, "driver", None)
         if driver is None:
             secure, host, port, path = address(self._settings.url)
             driver = _NodeDriver("", "", secure=secure, host=host, path=path, port=port)
             driver.connection.connection = _Http(self._settings)
+            driver.connection.one_parses = self._one_parses
             self._local.driver = driver
             with self._drivers_lock:
                 self._drivers.append(driver)

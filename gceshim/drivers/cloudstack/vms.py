@@ -172,7 +172,7 @@ def _interfaces(row: Row, reserved: Row, around: Surroundings) -> list[NetworkIn
         nics.sort(key=lambda nic: (not flag(nic, "isdefault"), number(nic, "deviceid") or 0))
     for index, nic in enumerate(nics):
         place = around.layout.places.get(text(nic, "networkid"))
-        own = slug(text(nic, "networkname"))
+        own = "" if place else slug(text(nic, "networkname"))
         kept = external.get(str(index))
         found.append(
             NetworkInterface(

@@ -189,7 +189,8 @@ class Volumes:
                 continue  # no disk had the name then, and none could take it since
             zone_id = text(vm, "zoneid")
             if zone_id not in by_zone:
-                by_zone[zone_id] = claims(volumes, zone_id) if whole else await self._claimed(tenant, zone_id)
+                claimed = await self._claims(volumes, zone_id) if whole else await self._claimed(tenant, zone_id)
+                by_zone[zone_id] = claimed
             order = _BOOT if text(vm, "name") == name else _SLUGGED_BOOT
             if by_zone[zone_id].get(name, order) < order:
                 root = await self._root(tenant, text(vm, "id"), volumes)
@@ -234,13 +235,21 @@ class Volumes:
         return await self._backend.remembered(tenant, f"crowded disk names {zone_id}", fetch)
 
     async def _claimed(self, tenant: Tenant, zone_id: str) -> Mapping[str, int]:
-        """As `claims`, from memory for a short time."""
+        """As `_claims`, from memory for a short time."""
 
         async def fetch() -> Mapping[str, int]:
             found = await self._backend.every_owned(tenant, _LIST, _KEY, type="DATADISK", zoneid=zone_id)
-            return claims(found, zone_id)
+            return await self._claims(found, zone_id)
 
         return await self._backend.remembered(tenant, f"claimed disk names {zone_id}", fetch)
+
+    async def _claims(self, found: Sequence[Row], zone_id: str) -> dict[str, int]:
+        """The names that data disks of a zone claim, and how well."""
+        claimed: dict[str, int] = {}
+        data = [row for row in found if text(row, "zoneid") == zone_id and is_there(row) and not is_boot(row)]
+        for name, order in await self._backend.pace.map(_claim, data):
+            claimed[name] = min(claimed.get(name, _SLUGGED), order)
+        return claimed
 
     async def _short(self, tenant: Tenant, zone_id: str, found: Sequence[Row]) -> list[Row]:
         """What decides on the names of a zone's volumes: id, name as it would be alone, time, and who goes first."""
@@ -274,14 +283,8 @@ def is_made_here(row: Row) -> bool:
     return not is_boot(row) and decode(tags(row))[1].get(NAME_MARK) == text(row, "name") != ""
 
 
-def claims(found: Sequence[Row], zone_id: str) -> dict[str, int]:
-    """The names that data disks of a zone claim, and how well."""
-    claimed: dict[str, int] = {}
-    for row in found:
-        if text(row, "zoneid") == zone_id and is_there(row) and not is_boot(row):
-            name = slug(text(row, "name"))
-            claimed[name] = min(claimed.get(name, _SLUGGED), _data_order(row))
-    return claimed
+def _claim(row: Row) -> tuple[str, int]:
+    return slug(text(row, "name")), _data_order(row)
 
 
 def _data_order(row: Row) -> int:
