@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from gceshim.app import ISSUER, Shim, key_ring, make_store
 from gceshim.auth.credentials import CredentialVault
@@ -16,6 +14,7 @@ from gceshim.auth.errors import AuthError
 from gceshim.auth.service_accounts.accounts import ServiceAccounts
 from gceshim.auth.tokens import Tokens
 from gceshim.commands.errors import CommandError
+from gceshim.commands.garbage import GarbageSearch
 from gceshim.drivers import loader
 from gceshim.drivers.base import Driver
 from gceshim.drivers.errors import DriverError, Unauthenticated
@@ -23,9 +22,6 @@ from gceshim.model import Account, Credentials
 from gceshim.settings import Settings, SettingsError
 from gceshim.stores.base import Store
 from gceshim.stores.errors import StoreError
-
-_YOUNG_OBJECTS: Final = 20_000
-_SEARCHES_OF_YOUNG: Final = 1_000
 
 
 def check_tables(settings: Settings) -> None:
@@ -96,10 +92,12 @@ async def opened(settings: Settings) -> AsyncIterator[Shim]:
     with _in_words(settings):
         shim = Shim(settings)
         await shim.open()
-    _tune_garbage_search()
+    search = GarbageSearch(lambda: shim.service.limiter.is_idle)
+    search.start()
     try:
         yield shim
     finally:
+        search.stop()
         await shim.close()
 
 
@@ -150,20 +148,6 @@ async def unopened_store(settings: Settings, *, make_folder: bool = True) -> Asy
             yield store
         finally:
             await store.close()
-
-
-def _tune_garbage_search() -> None:
-    """
-    Make Python's search for reference cycles, which holds up everything, short and rare.
-
-    What is loaded by now stays and need not be walked through again. Rows and answers, which make up most of what
-    comes and goes, hold no cycles; by default 32 pages of 500 machines are searched through several times while they
-    are being converted, for up to 0.1 s each. The young ones are searched in up to 0.04 s; all that have outlived that,
-    which is the longer search by far, once in a thousand times.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_YOUNG_OBJECTS, _SEARCHES_OF_YOUNG, 10)
 
 
 def _make_folder(settings: Settings) -> None:

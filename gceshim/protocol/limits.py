@@ -58,6 +58,11 @@ class Limiter:
         self._waits = Gates(limits.concurrent_waits)
         self.refused: Counter[str] = Counter()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is under way but such as wait for operations."""
+        return self._requests.are_empty
+
     def check_address(self, address: str) -> None:
         """
         For a request of which nobody knows who makes it. :raises RateLimitExceeded: there were too many from there.
@@ -139,6 +144,10 @@ class Gates:
         self._limit = limit
         self._inside: Counter[str] = Counter()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    @property
+    def are_empty(self) -> bool:
+        return not self._inside
 
     async def enter(self, key: str, seconds: float) -> None:
         """Return when there is room. :raises TimeoutError: there is none within `seconds`, or too many wait."""
