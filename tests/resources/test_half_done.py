@@ -47,6 +47,12 @@ async def a_stopped_machine(world: World, gce: Gce) -> None:
     await changed(gce, "compute.instances.stop", instance="vm-1")
 
 
+async def a_machine_without_its_boot_disk(world: World, gce: Gce) -> None:
+    """Which is there, by the machine's name."""
+    await a_stopped_machine(world, gce)
+    await changed(gce, "compute.instances.detachDisk", at=AT, deviceName="persistent-disk-0")
+
+
 async def a_machine_and_a_disk(world: World, gce: Gce) -> None:
     """Each by itself."""
     await a_machine(world, gce)
@@ -158,6 +164,14 @@ MACHINES = {
     "instances.attachDisk": Scenario(
         a_machine_and_a_disk,
         call("instances.attachDisk", AT, body={"source": f"zones/{ZONE}/disks/data-1", "autoDelete": True}),
+    ),
+    "instances.attachDisk of a boot disk": Scenario(
+        a_machine_without_its_boot_disk,
+        call(
+            "instances.attachDisk",
+            AT,
+            body={"source": f"zones/{ZONE}/disks/vm-1", "deviceName": "root", "autoDelete": True},
+        ),
     ),
     "instances.detachDisk": Scenario(a_machine_with_disks, call("instances.detachDisk", AT, deviceName="goes")),
     "instances.setDiskAutoDelete": Scenario(

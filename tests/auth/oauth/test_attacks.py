@@ -10,7 +10,7 @@ import itertools
 import json
 import string
 import time
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,7 +22,6 @@ from jose import jwt
 from gceshim.auth.service_accounts.accounts import ServiceAccounts
 from gceshim.auth.tokens import digest
 from gceshim.simulator import entities as model
-from gceshim.stores.base import TokenRecord
 from gceshim.testing.world import World
 from tests.auth.consent.visitor import Visitor
 from tests.auth.service_accounts.signing import signed
@@ -303,6 +302,8 @@ async def forged(program: Program, world: World) -> dict[str, str]:
     """Access tokens, id_tokens and assertions that were not signed by who they say, each stored as if it had been."""
     tokens = await program.login(pkce=True)
     machine = await robot(world)
+    stored = world.shim.store.tokens
+    issued = {kind: await stored.get(digest(tokens[f"{kind}_token"])) for kind in ("access", "refresh")}
     found = {}
     for name, token in (
         ("access", tokens["access_token"]),
@@ -310,13 +311,14 @@ async def forged(program: Program, world: World) -> dict[str, str]:
         ("id", tokens["id_token"]),
     ):
         header, claims = jwt.get_unverified_header(token), jwt.get_unverified_claims(token)
-        content = token.rsplit(".", 1)[0]
+        content, signature = token.rsplit(".", 1)
         found[f"{name} without algorithm"] = f"{encoded(header | {'alg': 'none'})}.{encoded(claims)}."
+        found[f"{name} signed without algorithm"] = f"{encoded(header | {'alg': 'none'})}.{encoded(claims)}.{signature}"
         found[f"{name} without signature"] = f"{content}."
         found[f"{name} of another key"] = by_hash(header | {"alg": "HS256"}, claims, b"k" * 32)
         found[f"{name} of an empty key"] = by_hash(header | {"alg": "HS256"}, claims, b"")
         for change in ({"exp": claims["exp"] + 9999}, {"iss": "https://other.example"}, {"sub": "somebody"}):
-            changed = f"{encoded(header)}.{encoded(claims | change)}.{token.rsplit('.', 1)[1]}"
+            changed = f"{encoded(header)}.{encoded(claims | change)}.{signature}"
             found[f"{name} with {change}"] = changed
         pair = ec.generate_private_key(ec.SECP256R1())
         pem = pair.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -346,18 +348,16 @@ async def forged(program: Program, world: World) -> dict[str, str]:
     found["an expired assertion"] = machine.assertion(iat=now - 7200, exp=now - 3600, sub=machine.email)
     found["an assertion of tomorrow"] = machine.assertion(iat=now + 86400, exp=now + 86400 + 60, sub=machine.email)
     found["an assertion for ever"] = machine.assertion(exp=now + 10**8, sub=machine.email)
-    for name, token in found.items():
-        record = TokenRecord(digest(token), "demo", "access", world_time(), world_time(3600), {"name": name})
-        await world.shim.store.tokens.insert(record)
+    for token in found.values():
+        said = jwt.get_unverified_claims(token)
+        record = issued["refresh" if said.get("use") == "refresh" else "access"]
+        assert record is not None
+        await stored.insert(replace(record, digest=digest(token), subject=said.get("sub", record.subject)))
     return found
 
 
 def accounts_of(world: World) -> ServiceAccounts:
     return ServiceAccounts(world.shim.store, world.shim.vault)
-
-
-def world_time(later_seconds: int = 0) -> datetime:
-    return datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=later_seconds)
 
 
 @pytest.mark.gen_test
