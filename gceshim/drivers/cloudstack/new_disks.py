@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from gceshim.drivers import errors
@@ -14,11 +14,13 @@ from gceshim.drivers.cloudstack.disk_types import TYPE, DiskChoice
 from gceshim.drivers.cloudstack.jobs import job_about, submitted
 from gceshim.drivers.cloudstack.marks import set_tags
 from gceshim.drivers.cloudstack.rows import Row, age_key, number, tags, text
-from gceshim.drivers.cloudstack.tags import encode
+from gceshim.drivers.cloudstack.tags import decode, encode
 from gceshim.drivers.cloudstack.undo import Undo
 from gceshim.drivers.cloudstack.volumes import NAME_MARK, Volumes
 from gceshim.model import GIB, DiskSpec, Tenant, Zone
 
+#: The reserved tag with the operation that made the disk.
+OPERATION_MARK: Final = "operation"
 #: What is journalled of a disk to be made.
 DiskPlan = Mapping[str, Any]
 
@@ -28,7 +30,9 @@ class NewDisks:
     Makes volumes and removes them.
 
     CloudStack cannot be told at the time of asking what a volume is for, so one that was asked for by a call whose
-    answer was lost is known by its name, which was free before, its offering and size, and by having no tags.
+    answer was lost is known by its name, which was free before, its offering and size, and by having no tags. Of those
+    who ask for the same at once each may take another's for its own. The tags decide whose it is: they can be set but
+    once, and name the operation. Who comes too late removes what is left over, which nobody will want.
     """
 
     def __init__(self, backend: Backend, volumes: Volumes) -> None:
@@ -81,11 +85,15 @@ class NewDisks:
             row = await self._volumes.by_id(tenant, backend_id)
             return tags(row) if row is not None else None
 
-        wanted = encode(plan["labels"], {**plan["reserved"], **(extra or {})})
+        wanted = encode(plan["labels"], {**plan["reserved"], OPERATION_MARK: steps.operation, **(extra or {})})
         target = ("Volume", backend_id)
-        if not await set_tags(self._backend, steps, f"{name}-tags", target, wanted=wanted, current=current):
-            raise errors.Failed(f"Disk {plan['name']!r} was given other labels while it was made", kind="disk")
-        return backend_id
+        if await set_tags(self._backend, steps, f"{name}-tags", target, wanted=wanted, current=current):
+            return backend_id
+        if await steps.run(f"{name}-whose", lambda: self._is_anothers(steps, backend_id)):
+            made.remove(backend_id)
+            unknown = True
+            raise _taken(plan["name"], plan["zone"], plan["field"])
+        raise errors.Failed(f"Disk {plan['name']!r} was given other labels while it was made", kind="disk")
 
     async def remove(self, steps: Steps, name: str, backend_id: str, shown: str) -> None:
         """
@@ -172,6 +180,11 @@ class NewDisks:
         ours = next((age_key(row) for row in found if text(row, "id") == backend_id), None)
         others = [row for row in found if text(row, "id") != backend_id]
         return ours is not None and any(tags(row) or age_key(row) < ours for row in others)
+
+    async def _is_anothers(self, steps: Steps, backend_id: str) -> bool:
+        """Whether another operation has put its tags on the volume."""
+        row = await self._volumes.by_id(steps.tenant, backend_id)
+        return row is not None and decode(tags(row))[1].get(OPERATION_MARK, steps.operation) != steps.operation
 
     async def _made(self, tenant: Tenant, plan: DiskPlan) -> list[str]:
         """The ids of what the plan may have made: of its name, offering and size, never used and not marked yet."""
