@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,14 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import kept_port, listens, port_of
+
 START_SECONDS = 30.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +32,11 @@ def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[str]:
     """A server of MongoDB's protocol with its data in a folder, for the time of a block; its URI."""
-    port = free_port()
+    with kept_port() as kept:
+        yield from _serving(folder, port_of(kept))
+
+
+def _serving(folder: Path, port: int) -> Iterator[str]:
     command = [str(Path(sys.executable).with_name("nx-27017")), "--data-dir", str(folder / "data"), "-p", str(port)]
     # By default one file for the whole machine, and a second worker's server would not start beside the first's.
     command += ["--pid-file", str(folder / "pid"), "--log-file", str(folder / "own.log")]
@@ -54,8 +52,3 @@ def serving(folder: Path) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(10)
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -20,7 +20,7 @@ from gceshim.resources.base import document
 from gceshim.settings import Settings
 from gceshim.simulator import Simulator, SimulatorSettings
 from gceshim.testing.gce import Gce
-from tests.mongodb import free_port, listens
+from tests.ports import kept_port, listens, port_of
 from tests.stores.running import until
 
 START_SECONDS = 30.0
@@ -34,7 +34,8 @@ class Server:
     """One `gceshim serve` with its command line; the process behind it comes and goes."""
 
     def __init__(self, config: Path, folder: Path, number: int) -> None:
-        self.port = free_port()
+        self._kept = kept_port()
+        self.port = port_of(self._kept)
         self.url = f"http://127.0.0.1:{self.port}"
         self._command = [sys.executable, "-m", "gceshim", "serve", "--config", str(config), "--port", str(self.port)]
         self._folder = folder
@@ -71,6 +72,12 @@ class Server:
             self.listens = False
             self._process.send_signal(signum)
             await asyncio.to_thread(self._process.wait, START_SECONDS)
+
+    async def close(self) -> None:
+        """Kill it, for good."""
+        if self.alive:
+            await self.kill()
+        self._kept.close()
 
     def log(self) -> str:
         """All that its processes have said."""
@@ -116,16 +123,17 @@ class Laboratory:
         self.settings = Settings.load(config)
         await self._sign_in()
         self.servers = [Server(config, self._folder, number) for number in range(self._count)]
-        await asyncio.gather(*(server.start() for server in self.servers))
+        try:
+            await asyncio.gather(*(server.start() for server in self.servers))
+        except BaseException:
+            await self._close()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for client in self._clients.values():
-            client.close()
-        await asyncio.gather(*(server.kill() for server in self.servers if server.alive))
-        await self.cloudstack.stop()
+        await self._close()
 
     def gce(self, server: Server) -> Gce:
         """A client of one server."""
@@ -139,6 +147,12 @@ class Laboratory:
         for number, server in enumerate(self.servers):
             found += [f"server {number}: {line}" for line in server.log().splitlines() if MISTAKES.search(line)]
         return found
+
+    async def _close(self) -> None:
+        for client in self._clients.values():
+            client.close()
+        await asyncio.gather(*(server.close() for server in self.servers))
+        await self.cloudstack.stop()
 
     async def _sign_in(self) -> None:
         credentials = Credentials(*self.cloudstack.keys("demo"))

@@ -15,7 +15,7 @@ from pymongo import MongoClient
 from gceshim.stores.base import CredentialRecord, DocumentRecord, Store, TokenRecord
 from gceshim.stores.errors import Unavailable, Unsuitable, WrongSchema
 from gceshim.stores.mongodb import MongoStore
-from tests.mongodb import free_port
+from tests.ports import free_port
 
 from .contract import NOW, StoreContract, operation
 from .fake_mongodb import fake_mongodb, refusal
