@@ -23,6 +23,7 @@ from gceshim.protocol.errors import (
     RequestTooLarge,
     UnsupportedMediaType,
 )
+from gceshim.protocol.params import bearer, parse_query
 from gceshim.protocol.service import Service, error_reply
 from gceshim.protocol.wire import WireReply, WireRequest, compressed
 
@@ -35,12 +36,20 @@ _BOUNDARY: Final = re.compile(r';\s*boundary=(?:"([^"\x00-\x1f]{1,200})"|([^\s;"
 _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 _CONTENT_ID: Final = re.compile(r"[\x20-\x7e\x80-\xff]{1,1000}")
 _WAIT: Final = re.compile(r"/operations/[^/]+/wait/*\Z")
-# Each inner request has these for itself; every other header of the outer request holds for all of them.
-_NOT_INHERITED: Final = frozenset(
+_LONG_BYTES: Final = 256 * 1024
+# What a part may say for itself. Every other header is that of the batch: a proxy in front of this server has seen
+# those, and has put there who calls and from where; what is written inside the body it has not seen.
+_OWN: Final = frozenset(
+    {"accept", "authorization", "content-encoding", "content-type", "if-none-match", "prefer", "x-http-method-override"}
+)
+# Those of the batch that are about its own body, answer or verb.
+_OUTER_ONLY: Final = frozenset(
     {
         "accept-encoding",
         "connection",
-        "host",
+        "content-encoding",
+        "content-length",
+        "content-type",
         "if-none-match",
         "transfer-encoding",
         "x-http-method-override",
@@ -61,12 +70,17 @@ async def handle_batch(service: Service, request: WireRequest) -> WireReply:
     parts: list[bytes] = []
     try:
         parts = _parts(service, request)
+        outer = replace(request, headers=_for_all(request))
     except ApiError as exc:
         reply, detail = error_reply(exc), exc.detail
     else:
-        reply, detail = _envelope(await _Run(service, request, parts).answers()), ""
+        reply, detail = _envelope(await _Run(service, outer, parts).answers()), ""
     service.record(request, "batch", reply.status, time.monotonic() - started, detail, parts=len(parts))
-    reply = await compressed(reply, request.headers.get("accept-encoding", ""), service.options.gzip_min_bytes)
+    arguments = (reply, request.headers.get("accept-encoding", ""), service.options.gzip_min_bytes)
+    if len(reply.body) > _LONG_BYTES:  # some 20 ms for each MiB, in which nobody else would be answered
+        reply = await asyncio.to_thread(compressed, *arguments)
+    else:
+        reply = compressed(*arguments)
     return reply.with_headers({"X-Request-Id": request.request_id, "Cache-Control": "private, no-store"})
 
 
@@ -173,28 +187,35 @@ def _waits(inner: WireRequest) -> bool:
     return _WAIT.search(inner.path) is not None or "wait" in inner.headers.get("prefer", "").lower()
 
 
+def _for_all(request: WireRequest) -> dict[str, str]:
+    """The headers of the batch that hold for all of its parts, with the token that its query may have."""
+    headers = {name: value for name, value in request.headers.items() if name not in _OUTER_ONLY}
+    token = bearer(parse_query(request.query))
+    if token and "authorization" not in headers:
+        headers["authorization"] = f"Bearer {token}"
+    return headers
+
+
 def _inner_request(outer: WireRequest, index: int, content: bytes) -> WireRequest:
     line, _, rest = content.lstrip(b"\r\n").partition(b"\n")
     match = _REQUEST_LINE.fullmatch(line.decode("latin-1"))
     if match is None:
         raise BadRequest("The part does not begin with a request line, such as 'GET /compute/v1/... HTTP/1.1'.")
     headers, body = _headers(rest)
-    path = "/" + match[2].lstrip("/")
+    headers = {name: value for name, value in headers.items() if name in _OWN}
+    path, query = "/" + match[2].lstrip("/"), match[3] or ""
     if outer.prefix and path.startswith(outer.prefix + "/"):
         path = path[len(outer.prefix) :]
     if path.startswith("/batch"):
         raise BadRequest("A batch cannot hold another batch.")
-    inherited = {
-        name: value
-        for name, value in outer.headers.items()
-        if name not in _NOT_INHERITED and not name.startswith("content-")
-    }
-    headers.pop("accept-encoding", None)  # the batch is compressed as a whole
+    inherited = dict(outer.headers)
+    if bearer(parse_query(query)):  # the part is somebody else's than the batch
+        inherited.pop("authorization", None)
     return replace(
         outer,
         method=match[1].upper(),
         path=path,
-        query=match[3] or "",
+        query=query,
         headers=inherited | headers,
         body=body.rstrip(b"\r\n"),
         request_id=f"{outer.request_id}-{index}",

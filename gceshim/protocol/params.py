@@ -18,6 +18,7 @@ _BOOLEANS: Final = {"true": True, "false": False}
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,20}")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f/?#]")
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}", re.IGNORECASE | re.ASCII)
 
 INTEGER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "int32": (-(2**31), 2**31 - 1),
@@ -53,11 +54,13 @@ def parse_query(query: str) -> dict[str, list[str]]:
     The values of each name of a query string, or of a form-encoded body. Empty values are left out: clients send
     `queryPath=` for "not given".
 
+    :param query: one character for each byte, as HTTP gives it: curl sends what is no ASCII as it was typed.
     :raises BadRequest: too many fields, or not UTF-8.
     """
     try:
-        pairs = parse_qsl(query, keep_blank_values=False, errors="strict", max_num_fields=_MOST_FIELDS)
-    except ValueError as exc:  # UnicodeDecodeError is one too
+        text = query if query.isascii() else query.encode("latin-1").decode("utf-8")
+        pairs = parse_qsl(text, keep_blank_values=False, errors="strict", max_num_fields=_MOST_FIELDS)
+    except ValueError as exc:  # UnicodeError is one too
         raise BadRequest("The query is not UTF-8 text or has too many fields.") from exc
     values: dict[str, list[str]] = {}
     for name, value in pairs:
@@ -85,12 +88,17 @@ def standard(query: Query) -> Standard:
         raise InvalidParameter(invalid_value("$alt", system_alt, "Only 'json' is supported."), location="$alt")
     pretty = query.get("prettyPrint") or query.get("$prettyPrint")
     fields = query.get("fields") or query.get("$fields") or [""]
-    bearer = query.get("access_token") or query.get("oauth_token")
     return Standard(
         pretty=_boolean("prettyPrint", pretty[-1]) if pretty else None,
         fields=",".join(fields),
-        bearer=bearer[-1] if bearer else None,
+        bearer=bearer(query),
     )
+
+
+def bearer(query: Query) -> str | None:
+    """The token in `access_token` or `oauth_token`; None when there is neither."""
+    tokens = query.get("access_token") or query.get("oauth_token")
+    return tokens[-1] if tokens else None
 
 
 def parse(method: Method, path_values: Mapping[str, str], query: Query) -> dict[str, Any]:
@@ -182,10 +190,9 @@ def _boolean(name: str, text: str) -> bool:
 
 def _request_id(text: str) -> str:
     """Source: "a valid UUID with the exception that zero UUID is not supported"."""
-    try:
-        value = uuid.UUID(text)
-    except ValueError as exc:
-        raise _invalid("requestId", text, "It must be a valid UUID.") from exc
+    if not _UUID.fullmatch(text):  # uuid.UUID takes digits of any script, underscores and braces
+        raise _invalid("requestId", text, "It must be a valid UUID.")
+    value = uuid.UUID(text)
     if value.int == 0:
         raise _invalid("requestId", text, "The zero UUID is not supported.")
     return str(value)

@@ -91,6 +91,7 @@ def split_path(path: str) -> list[str]:
     """
     The segments of a percent-encoded path, decoded; slashes that are encoded stay inside their segment.
 
+    :param path: one character for each byte, as HTTP gives it.
     :raises BadRequest: it is too long, or does not decode to text.
     """
     if len(path) > _LONGEST_PATH:
@@ -99,8 +100,8 @@ def split_path(path: str) -> list[str]:
     if len(parts) > _MOST_SEGMENTS:
         raise NotFound("The requested URL was not found on this server.")
     try:
-        return [unquote_to_bytes(part).decode("utf-8") for part in parts]
-    except UnicodeDecodeError as exc:
+        return [unquote_to_bytes(part.encode("latin-1")).decode("utf-8") for part in parts]
+    except UnicodeError as exc:
         raise BadRequest("The path is not UTF-8 text.") from exc
 
 

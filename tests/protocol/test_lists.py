@@ -188,3 +188,22 @@ def test_max_results_at_its_bounds(size):
             assert len((await gce("GET", LIST, params={"maxResults": 0})).value["items"]) == 500
 
     asyncio.run(main())
+
+
+def test_a_filter_that_is_sent_as_it_was_typed_is_read():
+    """curl percent-encodes nothing, neither in a request line nor in a part of a batch that somebody writes by hand."""
+
+    async def main():
+        async with serving(Table(3)) as gce:
+            target = f"{LIST}?filter=name=vm1%20description!=Größe&fields=items/name"
+            head = f"HTTP/1.1\r\nHost: h\r\nAuthorization: {BEARER['Authorization']}\r\n"
+            reply = await gce.raw(f"GET {target} {head}\r\n".encode())
+            assert (reply.status, reply.value) == (200, {"items": [{"name": "vm1"}]})
+            told = await gce.raw(f"GET {LIST}?filter=Größe {head}\r\n".encode())
+            assert "'Größe'" in told.message
+            assert (await gce.raw(f"GET {LIST}?filter=Größe {head}\r\n".encode("latin-1"))).status == 400
+            part = f"--b\r\nContent-ID: <a+0>\r\n\r\nGET {LIST}?filter=Größe HTTP/1.1\r\nX: y\r\n\r\n--b--".encode()
+            sent = {**BEARER, "Content-Type": "multipart/mixed; boundary=b"}
+            assert "'Größe'" in (await gce("POST", "/batch", body=part, headers=sent)).body.decode()
+
+    asyncio.run(main())

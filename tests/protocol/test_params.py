@@ -90,8 +90,12 @@ def test_required_repeated_and_enum_parameters():
     ("given", "expected"),
     [
         ("6E3C9F60-0000-4000-8000-000000000001", "6e3c9f60-0000-4000-8000-000000000001"),
+        ("6e3c9f60000040008000000000000001", "6e3c9f60-0000-4000-8000-000000000001"),
         ("00000000-0000-0000-0000-000000000000", None),
         ("not-a-uuid", None),
+        ("6e3c9f60_0000_4000_8000_00000001", None),
+        ("{6e3c9f60-0000-4000-8000-000000000001}", None),
+        ("6e3c9f60-0000-4000-8000-00000000000%D9%A1", None),
     ],
 )
 def test_a_request_id_is_a_uuid_but_not_zero(given, expected):
@@ -118,6 +122,15 @@ def test_path_parameters_without_a_pattern_are_still_names(name):
     assert not method.parameters["zone"].pattern
     with pytest.raises(errors.InvalidParameter):
         params.parse(method, {"project": "p", "zone": name, "instanceGroupManager": "m"}, {})
+
+
+def test_a_query_in_bytes_beyond_ascii_is_utf_8():
+    """curl sends what is typed as it is; HTTP gives it as one character for each byte."""
+    typed = "filter=labels.größe=Ü%20%C3%9F".encode().decode("latin-1")
+    assert params.parse_query(typed) == {"filter": ["labels.größe=Ü ß"]}
+    for query in ("filter=gr\xf6\xdfe", "filter=größe…", "filter=%ff"):
+        with pytest.raises(errors.BadRequest):
+            params.parse_query(query)
 
 
 def test_a_query_of_too_many_fields_is_refused():
