@@ -36,7 +36,6 @@ _BOUNDARY: Final = re.compile(r';\s*boundary=(?:"([^"\x00-\x1f]{1,200})"|([^\s;"
 _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 _CONTENT_ID: Final = re.compile(r"[\x20-\x7e\x80-\xff]{1,1000}")
 _WAIT: Final = re.compile(r"/operations/[^/]+/wait/*\Z")
-_LONG_BYTES: Final = 256 * 1024
 # What a part may say for itself. Every other header is that of the batch: a proxy in front of this server has seen
 # those, and has put there who calls and from where; what is written inside the body it has not seen.
 _OWN: Final = frozenset(
@@ -76,11 +75,7 @@ async def handle_batch(service: Service, request: WireRequest) -> WireReply:
     else:
         reply, detail = _envelope(await _Run(service, outer, parts).answers()), ""
     service.record(request, "batch", reply.status, time.monotonic() - started, detail, parts=len(parts))
-    arguments = (reply, request.headers.get("accept-encoding", ""), service.options.gzip_min_bytes)
-    if len(reply.body) > _LONG_BYTES:  # some 20 ms for each MiB, in which nobody else would be answered
-        reply = await asyncio.to_thread(compressed, *arguments)
-    else:
-        reply = compressed(*arguments)
+    reply = await compressed(reply, request.headers.get("accept-encoding", ""), service.options.gzip_min_bytes)
     return reply.with_headers({"X-Request-Id": request.request_id, "Cache-Control": "private, no-store"})
 
 
