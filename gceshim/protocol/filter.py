@@ -11,23 +11,26 @@ from typing import Any
 from gceshim.protocol import filter_grammar as grammar
 from gceshim.protocol.discovery import Document
 from gceshim.protocol.errors import InvalidParameter, invalid_value
-from gceshim.protocol.filter_fields import Fields
+from gceshim.protocol.filter_fields import Fields, Work
 from gceshim.protocol.filter_grammar import FilterSyntaxError, Path
 from gceshim.protocol.filter_values import Matcher, text_of
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One field against one literal; `operator` is of either dialect."""
+    """One field against one literal; `operator` is of either dialect. `work` is that of the whole filter."""
 
     path: Path
     operator: str
     literal: str
     matcher: Matcher
+    work: Work
 
     def matches(self, resource: Mapping[str, Any]) -> bool:
         """Whether a GCE body fits."""
-        return self.matcher.matches(list(values_at(resource, self.path)))
+        values = list(values_at(resource, self.path))
+        self.work.check(self.path, values)
+        return self.matcher.matches(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Filter:
     """A parsed filter expression."""
 
     root: Node
+    text: str
 
     @classmethod
     def parse(cls, text: str, document: Document | None = None, schema: str | None = None) -> "Filter":
@@ -81,17 +85,21 @@ class Filter:
             absent boolean is false, an absent number 0 and an absent text "", as in Google's messages.
         :raises InvalidParameter: GCE's "Invalid list filter expression.", what is wrong, and at which character.
         """
-        fields = Fields(document, schema)
         try:
-            return cls(_node(grammar.parse(text), fields))
+            return cls(_node(grammar.parse(text), Fields(document, schema), Work()), text)
         except FilterSyntaxError as exc:
-            where = "" if exc.position is None else f" at character {exc.position + 1}"
-            why = f"Invalid list filter expression. {exc.why[:1].upper()}{exc.why[1:]}{where}."
-            raise InvalidParameter(invalid_value("filter", text, why), location="filter") from exc
+            raise _refusal(text, exc) from exc
 
     def matches(self, resource: Mapping[str, Any]) -> bool:
-        """Whether a GCE body passes the filter."""
-        return self.root.matches(resource)
+        """
+        Whether a GCE body passes the filter.
+
+        :raises InvalidParameter: a text in it is too long to be looked through with a filter as large as this.
+        """
+        try:
+            return self.root.matches(resource)
+        except FilterSyntaxError as exc:
+            raise _refusal(self.text, exc) from exc
 
     def equalities(self) -> dict[str, str]:
         """
@@ -132,6 +140,12 @@ def values_at(value: Any, path: Path) -> Iterator[Any]:
         yield from values_at(value[path[0]], path[1:])
 
 
+def _refusal(text: str, error: FilterSyntaxError) -> InvalidParameter:
+    where = "" if error.position is None else f" at character {error.position + 1}"
+    why = f"Invalid list filter expression. {error.why[:1].upper()}{error.why[1:]}{where}."
+    return InvalidParameter(invalid_value("filter", text, why), location="filter")
+
+
 def _conjoined(node: Node) -> Iterator[Comparison]:
     """The comparisons all of which have to hold."""
     if isinstance(node, Comparison):
@@ -141,18 +155,18 @@ def _conjoined(node: Node) -> Iterator[Comparison]:
             yield from _conjoined(operand)
 
 
-def _node(syntax: grammar.Syntax, fields: Fields) -> Node:
+def _node(syntax: grammar.Syntax, fields: Fields, work: Work) -> Node:
     """The expression that a syntax tree means; its depth is bounded by the grammar."""
     if isinstance(syntax, grammar.Term):
-        return _comparison(syntax, fields)
+        return _comparison(syntax, fields, work)
     if isinstance(syntax, grammar.Negation):
-        return Not(_node(syntax.operand, fields))
-    operands = tuple(_node(operand, fields) for operand in syntax.operands)
+        return Not(_node(syntax.operand, fields, work))
+    operands = tuple(_node(operand, fields, work) for operand in syntax.operands)
     either = isinstance(syntax, grammar.Either) or (isinstance(syntax, grammar.Beside) and fields.dialect.loose)
     return Or(operands) if either else And(operands)
 
 
-def _comparison(term: grammar.Term, fields: Fields) -> Comparison:
+def _comparison(term: grammar.Term, fields: Fields, work: Work) -> Comparison:
     path = fields.spelt(term.path)
     try:
         kind = fields.type_of(path)
@@ -160,7 +174,7 @@ def _comparison(term: grammar.Term, fields: Fields) -> Comparison:
         raise FilterSyntaxError(exc.why, term.position) from exc
     try:
         matcher = Matcher.of(term.operator, term.literal, kind, loose=fields.dialect.loose)
-        fields.count(matcher.instructions)
+        work.add(matcher.instructions)
     except ValueError as exc:
         raise FilterSyntaxError(str(exc), term.literal_position) from exc
-    return Comparison(path, term.operator, term.literal, matcher)
+    return Comparison(path, term.operator, term.literal, matcher, work)

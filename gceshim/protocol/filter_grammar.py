@@ -23,7 +23,8 @@ _LONGEST: Final = 10_000
 _DEEPEST: Final = 50
 
 # Blanks are left out between terminals. Within a pattern without quotes they are part of it, so MORE, which may begin
-# with one, goes before WS. A character class is taken whole, as it may hold a parenthesis.
+# with one, goes before WS. A character class is taken whole, as it may hold a parenthesis. The first name of a path is
+# the document's; those after it may be keys of labels, which have letters of any script.
 _GRAMMAR: Final = r"""
 ?start: groups | restriction | every
 
@@ -46,7 +47,7 @@ _MINUS: "-"
 _AND.3: /AND(?=[\s(]|$)/
 _OR.3: /OR(?=[\s(]|$)/
 _NOT.3: /NOT(?=[\s(]|$)/
-PATH: /[A-Za-z_][A-Za-z0-9_-]*(?:\.(?:[A-Za-z0-9_-]+|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'))*/s
+PATH: /[A-Za-z_][A-Za-z0-9_-]*(?:\.(?:[\w-]+|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'))*/s
 EQ.3: /(?:eq|ne)(?=[\s"']|$)/
 COMPARATOR: /!=|<=|>=|=|<|>|:/
 QUOTED: /"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'/s
@@ -70,7 +71,10 @@ _EXPECTED: Final = {
 _PARENTHESES: Final = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\\.|[()]""", re.DOTALL)
 _PART: Final = re.compile(r"""[^."']+|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""", re.DOTALL)
 _OPERATOR: Final = re.compile(r"(?:eq|ne)(?=[\s\"'])|!=|<=|>=|[=<>:]")
-_JOINED: Final = re.compile(r"\s(?:AND|OR)\s+(?:NOT\s+|-)?\(?[A-Za-z_][\w.-]*\s*(?:\s(?:eq|ne)\s|[=<>:!])", re.ASCII)
+# A pattern without quotes in which there is a further expression.
+_JOINED: Final = re.compile(
+    r"""\s(?:AND|OR)\s+(?:NOT\s+|-)?\(?[A-Za-z_][\w.-]*\s*[=<>:!]|[\s(][A-Za-z_][\w.-]*\s+(?:eq|ne)[\s"']"""
+)
 _DIALECTS: Final = "the dialects of eq and ne and of = and its like cannot be mixed"
 
 

@@ -20,7 +20,9 @@ _BOOLEANS: Final = {"true": True, "false": False}
 _DEFAULTS: Final[Mapping[str, Any]] = {"boolean": False, "number": 0, "text": ""}
 _ESCAPED: Final = re.compile(r"\\([^A-Za-z0-9])")
 _SPECIAL: Final = re.compile(r"[\\^$.|?*+()\[\]{}]")
-_LINK: Final = re.compile(r"(?:https?://[^/\s]+/(?:\S*?/)?|/)?(projects/[^/\s]+/\S+)")
+# What comes first holds it to linear time: of a text with a blank, each of its parts might be the path.
+_LINK: Final = re.compile(r"(?=\S+\Z)(?:https?://[^/\s]+/(?:\S*?/)?|/)?(projects/[^/\s]+/\S+)")
+_LONGEST_LINK: Final = 2_048
 _WILD: Final = re.compile(r"\\([\\*])|(\*)|([^\\*]+|\\)")
 
 Test = Callable[[Any], bool]
@@ -106,14 +108,14 @@ def _check(operator: str, literal: str, kind: str) -> None:
 
 def _regex(literal: str, pattern: Any, *, numeric: bool) -> Test:
     """
-    RE2 against the whole value. Numbers, booleans and times are compared as values first: gcloud writes a time with
-    milliseconds that the value does not have.
+    RE2 against the whole value, as JSON has it. Numbers, booleans and times are compared as values first: gcloud writes
+    a time with milliseconds that the value does not have.
     """
     same = _equals(literal, numeric=numeric)
 
     def test(value: Any) -> bool:
         if isinstance(value, bool):
-            return same(value)
+            return same(value) or pattern.fullmatch("true" if value else "false") is not None
         return same(value) or pattern.fullmatch(str(value)) is not None
 
     return test
@@ -177,7 +179,7 @@ def _plain(literal: str) -> str:
 def _equals(literal: str, *, numeric: bool = False) -> Test:
     """Equal to a value. :param numeric: of a field of numbers, where texts are int64."""
     number, time, boolean = _number(literal), _time(literal), _BOOLEANS.get(literal.lower())
-    link = _LINK.fullmatch(literal)
+    path = _path(literal)
 
     def test(value: Any) -> bool:
         if isinstance(value, bool):
@@ -190,12 +192,17 @@ def _equals(literal: str, *, numeric: bool = False) -> Test:
             return True
         if numeric:
             return number is not None and _number(value) == number
-        if link is not None:  # clients write links of whatever host and version
-            found = _LINK.fullmatch(value)
-            return found is not None and found[1] == link[1]
+        if path is not None:  # clients write links of whatever host and version
+            return _path(value) == path
         return time is not None and _time(value) == time
 
     return test
+
+
+def _path(text: str) -> str | None:
+    """What a link says from `projects/` on; None when it is none."""
+    link = _LINK.fullmatch(text) if len(text) <= _LONGEST_LINK else None
+    return link[1] if link else None
 
 
 def _has(literal: str, *, exact: bool, fold: bool) -> Test:

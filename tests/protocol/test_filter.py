@@ -55,6 +55,10 @@ def matches(text, resource=VM, schema="Instance"):
         ("name eq (vm|db)[0-9]", True),
         ("canIpForward eq true", True),
         ("canIpForward eq TRUE", True),
+        ("canIpForward eq t.*", True),
+        ("canIpForward ne t.*", False),
+        ("deletionProtection eq t.*", False),
+        ("deletionProtection eq (false|x)", True),
         ("canIpForward eq false", False),
         ("canIpForward ne false", True),
         ("deletionProtection eq false", True),
@@ -247,6 +251,51 @@ def test_an_expression_made_to_be_slow_is_not(text):
     for _ in range(50 if parsed else 0):
         parsed.matches(HEAVY)
     assert time.process_time() - started < 10
+
+
+NEARLY_A_LINK = "https://x/" + "projects/a/" * 23_000 + " "
+
+
+@pytest.mark.parametrize("text", ["description = projects/a/b", "description != https://h/projects/a/b"])
+def test_a_text_that_is_nearly_a_link_is_no_work(text):
+    """Metadata may hold 256 KiB, and each `projects/` in it might be where the path begins."""
+    started = time.process_time()
+    for length in (2_000, 8_000, 256_000):
+        assert matches(text, {"description": NEARLY_A_LINK[:length] + " "}) is ("!" in text)
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        (r'metadata.items.value eq ".*\bfoo\b.*"', True),
+        (r'(metadata.items.value eq ".*\bx\b.*")(metadata.items.key eq k)(metadata.items.value ne ".*(y).*")', True),
+        ("metadata.items.value:x metadata.items.value = y", True),
+        ('metadata.items.value eq "(.*a){20}b"', False),
+        ("(metadata.items.value eq .*)" * 20, False),
+        (" OR ".join(["metadata.items.value = y"] * 250), False),
+    ],
+)
+def test_a_large_filter_does_not_look_through_long_texts(text, fits):
+    """Nobody else is answered meanwhile; what gcloud writes is not refused, however long the metadata are."""
+    vm = {**VM, "metadata": {"items": [{"key": "k", "value": "a" * 256 * 1024}]}}
+    if fits:
+        assert matches(text, vm) is False
+        return
+    with pytest.raises(InvalidParameter) as caught:
+        matches(text, vm)
+    assert caught.value.message.endswith("It is too large for a metadata.items.value of 262144 characters.")
+    assert caught.value.message.startswith("Invalid value for field 'filter': '")
+    assert matches(text, VM) is False
+
+
+def test_a_key_of_a_label_is_written_in_its_own_letters():
+    """GCE's labels have letters of any script, of which only the first name of a path has none."""
+    vm = {"labels": {"größe": "groß", "环境": "x", "1st": "y"}}
+    for text in ("labels.größe=groß", "labels.größe eq gr.ß", "labels.环境:*", "labels.环境 ne y", "labels.1st=y"):
+        assert matches(text, vm), text
+    with pytest.raises(InvalidParameter):
+        matches("größe = x", vm)
 
 
 def test_the_work_of_a_filter_grows_with_its_comparisons():
