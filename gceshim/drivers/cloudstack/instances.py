@@ -101,8 +101,8 @@ class Instances(base.Instances):
                 self._machines.page(tenant, where, page=page, page_size=page_size, labels=labels),
                 self._volumes.beside(tenant, where, start=(page - 1) * page_size),
             )
-            await self._backend.pace.turn(found)
             simple = await self._networks.simple_zones(tenant, {text(row, "zoneid") for row in found})
+            await self._backend.pace.turn(found)  # after what many may have waited for together
             whole = page == 1 and not more and not labels
             names = await self._machines.names(tenant, found, whole=whole, simple=simple)
             chosen = [(row, names[text(row, "id")]) for row in found]

@@ -254,6 +254,7 @@ class Volumes:
     async def _short(self, tenant: Tenant, zone_id: str, found: Sequence[Row]) -> list[Row]:
         """What decides on the names of a zone's volumes: id, name as it would be alone, time, and who goes first."""
         users = await self.users(tenant, [row for row in found if is_boot(row)])
+        await self._backend.pace.turn(found)
         short: list[Row] = []
         for row in found:
             if not is_there(row):
