@@ -1,21 +1,26 @@
 """
 Mutations with a failure at each of their steps.
 
-A mutation is carried out once in a world without faults, and it is noted which commands it sent that change anything.
-Then, for each of them and each way in which it can fail, the same is done in a world where just that goes wrong. In
+What a mutation needs is made once, and kept: all that the simulated cloud holds, and the files of the server. The
+mutation is carried out in a copy of that without faults, and it is noted which commands it sent that change anything.
+Then, for each of them and each way in which it can fail, the same is done in a copy where just that goes wrong. In
 the end the cloud holds what it held before and the operation names the cause, or what it held after the first run.
 """
 
 from __future__ import annotations
 
+import pickle
+import shutil
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gceshim.protocol.discovery import Document
 from gceshim.simulator import Simulator, SimulatorSettings
+from gceshim.simulator.inspection import Inspection
 from gceshim.testing.gce import Body, Gce
 from gceshim.testing.world import World
 from tests.resources.holdings import holdings
@@ -49,6 +54,30 @@ class Report:
     problems: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Start:
+    """A world that was prepared and is closed: the server's folder, and what the simulated cloud held, pickled."""
+
+    document: Document
+    settings: SimulatorSettings
+    home: Path
+    cloud: bytes
+    state: Counter[str]
+
+    @asynccontextmanager
+    async def copy(self) -> AsyncIterator[tuple[World, Gce]]:
+        """Another world that goes on from here, which has read all that there is, and a client of it."""
+        home = _fresh(self.home.parent)
+        shutil.copytree(self.home, home, dirs_exist_ok=True)
+        world = World(home, self.document, self.settings)
+        world.cloudstack.cloud.state = pickle.loads(self.cloud)
+        world.cloudstack.inspect = Inspection(world.cloudstack.cloud.state)
+        async with world:
+            gce = await world.gce()
+            assert await _state(gce, world.cloudstack) == self.state
+            yield world, gce
+
+
 @dataclass
 class Scenario:
     """
@@ -68,54 +97,54 @@ class Scenario:
     async def run(self, document: Document, folder: Path) -> Report:
         """Without faults, then with each. :param folder: for the worlds' stores."""
         report = Report()
-        async with World(_fresh(folder), document, self.settings) as world:
-            gce = await world.gce()
-            await self._prepare(world, gce)
-            before = await _state(gce, world.cloudstack)
+        start = await self._start(document, folder)
+        async with start.copy() as (world, gce):
             count = world.cloudstack.call_counts.total()
             operation = await gce.done(await self.mutate(gce))
             assert "error" not in operation, operation["error"]
             after = await _state(gce, world.cloudstack)
-            assert after != before
+            assert after != start.state
             sent = list(world.cloudstack.calls)[-(world.cloudstack.call_counts.total() - count) :]
             faults = list(_faults(world.cloudstack, sent))
         for fault in faults:
-            world = World(_fresh(folder), document, self.settings)
-            await self._with(world, fault, report, before=before, after=after)
+            async with start.copy() as (world, gce):
+                await self._with(world, gce, fault, report, before=start.state, after=after)
         return report
 
-    async def _prepare(self, world: World, gce: Gce) -> None:
-        if self.first is not None:
-            await self.first(world, gce)
-        await self.prepare(world, gce)
+    async def _start(self, document: Document, folder: Path) -> Start:
+        home = _fresh(folder)
+        async with World(home, document, self.settings) as world:
+            gce = await world.gce()
+            if self.first is not None:
+                await self.first(world, gce)
+            await self.prepare(world, gce)
+            state = await _state(gce, world.cloudstack)
+        return Start(document, self.settings, home, pickle.dumps(world.cloudstack.cloud.state), state)
 
     async def _with(
-        self, world: World, fault: Fault, report: Report, *, before: Counter[str], after: Counter[str]
+        self, world: World, gce: Gce, fault: Fault, report: Report, *, before: Counter[str], after: Counter[str]
     ) -> None:
-        async with world:
-            gce = await world.gce()
-            await self._prepare(world, gce)
-            struck = world.cloudstack.faults.add(fault.name, fault.command, 1, skip=fault.skip, text=CAUSE, status=502)
-            operation = await gce.done(await self.mutate(gce))
-            world.cloudstack.faults.clear()
-            state = await _state(gce, world.cloudstack)
-            if not struck.hits:
-                report.problems.append(f"{fault}: it never struck")
-            elif "error" not in operation:
-                report.survived.append(str(fault))
-                report.problems += _differences(f"{fault}, survived", state, after)
-            else:
-                message = operation["error"]["errors"][0]["message"]
-                report.failed[str(fault)] = message
-                if self.forward and state != before:
-                    operation_again = await gce.done(await self.mutate(gce))
-                    assert "error" not in operation_again, operation_again["error"]
-                    state, before = await _state(gce, world.cloudstack), after
-                report.problems += _differences(f"{fault}, failed ({message})", state, before)
-                if not _names_cause(fault, operation):
-                    report.problems.append(f"{fault}: the cause is not named: {operation['error']}")
-            if list(world.cloudstack.bugs):
-                report.problems.append(f"{fault}: {list(world.cloudstack.bugs)}")
+        struck = world.cloudstack.faults.add(fault.name, fault.command, 1, skip=fault.skip, text=CAUSE, status=502)
+        operation = await gce.done(await self.mutate(gce))
+        world.cloudstack.faults.clear()
+        state = await _state(gce, world.cloudstack)
+        if not struck.hits:
+            report.problems.append(f"{fault}: it never struck")
+        elif "error" not in operation:
+            report.survived.append(str(fault))
+            report.problems += _differences(f"{fault}, survived", state, after)
+        else:
+            message = operation["error"]["errors"][0]["message"]
+            report.failed[str(fault)] = message
+            if self.forward and state != before:
+                operation_again = await gce.done(await self.mutate(gce))
+                assert "error" not in operation_again, operation_again["error"]
+                state, before = await _state(gce, world.cloudstack), after
+            report.problems += _differences(f"{fault}, failed ({message})", state, before)
+            if not _names_cause(fault, operation):
+                report.problems.append(f"{fault}: the cause is not named: {operation['error']}")
+        if list(world.cloudstack.bugs):
+            report.problems.append(f"{fault}: {list(world.cloudstack.bugs)}")
 
 
 def _fresh(folder: Path) -> Path:
