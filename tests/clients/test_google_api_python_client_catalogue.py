@@ -60,6 +60,21 @@ def test_machine_types(compute: Compute, cloud: Cloud) -> None:
     assert (custom["guestCpus"], custom["memoryMb"]) == (2, 4096)
 
 
+def test_networks_and_images(compute: Compute) -> None:
+    """`default`, and the newest image of a family; of one's own images each by itself."""
+    project, networks, images = {"project": compute.here["project"]}, compute.api.networks(), compute.api.images()
+    listed = {network["name"]: network for network in networks.list(**project).execute()["items"]}
+    newest = images.getFromFamily(project="debian-cloud", family="debian-12").execute()
+    found = images.list(project="debian-cloud", filter="family=debian-12").execute()["items"]
+
+    assert networks.get(**project, network="default").execute() == listed["default"]
+    assert listed["default"]["autoCreateSubnetworks"] is True
+    assert (newest["name"], newest["status"], newest["diskSizeGb"]) == ("debian-12", "READY", "10")
+    assert found == [newest]
+    [own] = images.list(**project).execute()["items"]
+    assert (own["name"], images.get(**project, image="demo-golden").execute()) == ("demo-golden", own)
+
+
 def test_metadata_of_the_project(compute: Compute) -> None:
     """Read, changed with the fingerprint that was read, refused with an old one, and put back."""
     project, projects = {"project": compute.here["project"]}, compute.api.projects()

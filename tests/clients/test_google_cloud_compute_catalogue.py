@@ -25,6 +25,7 @@ class Catalogue(Clients):
         super().__init__(demo)
         options: dict[str, Any] = {"credentials": Credentials(demo.token), "client_options": {"api_endpoint": demo.url}}
         self.machine_types = compute_v1.MachineTypesClient(**options)
+        self.networks = compute_v1.NetworksClient(**options)
         self.projects = compute_v1.ProjectsClient(**options)
         self.regions = compute_v1.RegionsClient(**options)
         self.zones = compute_v1.ZonesClient(**options)
@@ -73,6 +74,14 @@ def test_machine_types(clients: Catalogue, here: dict[str, str], cloud: Cloud) -
     assert {item.zone for item in spread["zones/sandbox-sg-a"].machine_types} == {"sandbox-sg-a"}
     assert [clients.machine_types.get(machine_type=item.name, **here) for item in listed] == listed
     assert (custom.guest_cpus, custom.memory_mb) == (2, 4096)
+
+
+def test_networks(clients: Catalogue, demo: Demo) -> None:
+    """`default` among them, which most programs name."""
+    listed = {network.name: network for network in clients.networks.list(project=demo.project)}
+
+    assert clients.networks.get(project=demo.project, network="default") == listed["default"]
+    assert listed["default"].auto_create_subnetworks
 
 
 def test_metadata_of_the_project(clients: Catalogue, demo: Demo) -> None:
