@@ -19,6 +19,7 @@ from gceshim.protocol.errors import (
     AnswerTooLarge,
     ApiError,
     BadRequest,
+    HeadersTooLarge,
     MethodNotAllowed,
     RequestTooLarge,
     UnsupportedMediaType,
@@ -33,7 +34,7 @@ _REQUEST_LINE: Final = re.compile(
     r"([A-Za-z]{1,20}) +(?:https?://[^/\s]*)?(/[^\s?]*)(?:\?(\S*))?(?: +HTTP/\d(?:\.\d)?)?\s*"
 )
 _BOUNDARY: Final = re.compile(r';\s*boundary=(?:"([^"\x00-\x1f]{1,200})"|([^\s;",]{1,200}))', re.IGNORECASE)
-_HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+_HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}):([^\x00-\x08\x0a-\x1f\x7f]*)")
 _CONTENT_ID: Final = re.compile(r"[\x20-\x7e\x80-\xff]{1,1000}")
 _WAIT: Final = re.compile(r"/operations/[^/]+/wait/*\Z")
 # What a part may say for itself. Every other header is that of the batch: a proxy in front of this server has seen
@@ -157,12 +158,13 @@ class _Run:
         """A part's Content-ID, and its request, or the answer when it is none."""
         content_id = ""
         try:
-            headers, content = _headers(self._parts[index].lstrip(b"\r\n"))
+            most_bytes = self._service.options.max_header_bytes
+            headers, content = _headers(self._parts[index].lstrip(b"\r\n"), most_bytes)
             content_id = headers.get("content-id", "")
             if content_id and not _CONTENT_ID.fullmatch(content_id):
                 content_id = ""
                 raise BadRequest("The Content-ID of the part is malformed.")
-            return content_id, _inner_request(self._outer, index, content)
+            return content_id, _inner_request(self._outer, index, content, most_bytes)
         except ApiError as exc:
             return content_id, error_reply(exc)
 
@@ -191,12 +193,14 @@ def _for_all(request: WireRequest) -> dict[str, str]:
     return headers
 
 
-def _inner_request(outer: WireRequest, index: int, content: bytes) -> WireRequest:
+def _inner_request(outer: WireRequest, index: int, content: bytes, most_bytes: int) -> WireRequest:
     line, _, rest = content.lstrip(b"\r\n").partition(b"\n")
+    if len(line) > most_bytes:
+        raise HeadersTooLarge(f"The request line of the part is longer than {most_bytes} bytes.")
     match = _REQUEST_LINE.fullmatch(line.decode("latin-1"))
     if match is None:
         raise BadRequest("The part does not begin with a request line, such as 'GET /compute/v1/... HTTP/1.1'.")
-    headers, body = _headers(rest)
+    headers, body = _headers(rest, most_bytes)
     headers = {name: value for name, value in headers.items() if name in _OWN}
     path, query = "/" + match[2].lstrip("/"), match[3] or ""
     if outer.prefix and path.startswith(outer.prefix + "/"):
@@ -217,10 +221,12 @@ def _inner_request(outer: WireRequest, index: int, content: bytes) -> WireReques
     )
 
 
-def _headers(text: bytes) -> tuple[dict[str, str], bytes]:
+def _headers(text: bytes, most_bytes: int) -> tuple[dict[str, str], bytes]:
     """The header lines at the start of a text, names in lower case, and what follows the empty line."""
     end = _BLANK_LINE.search(text)
     head, body = (text[: end.start()], text[end.end() :]) if end else (text, b"")
+    if len(head) > most_bytes:
+        raise HeadersTooLarge(f"The headers of the part are longer than {most_bytes} bytes.")
     headers: dict[str, str] = {}
     lines = re.sub(r"\r?\n[ \t]+", " ", head.decode("latin-1")).split("\n")
     for line in lines:

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import re
+import time
 
 import httplib2
+import pytest
 from googleapiclient.discovery import build
 from googleapiclient.errors import HttpError
 
@@ -158,6 +160,39 @@ def test_a_malformed_part_is_an_error_of_that_part():
             )
             found = answers(await gce("POST", "/batch", body=body, headers=headers()))
             assert [found[f"<response-6f1c-uuid+{n}>"][0] for n in range(6)] == [400, 200, 400, 400, 400, 404]
+
+    asyncio.run(main())
+
+
+BLANKS, LINES = " " * 2_000_000, "a: b\r\n" * 400_000
+
+
+@pytest.mark.parametrize(
+    ("mime", "request_line", "inner", "status"),
+    [
+        ("", "GET /x", f"x:{BLANKS}\x01\r\n", 431),
+        ("", "GET /x", LINES, 431),
+        (LINES, "GET /x", "", 431),
+        ("", f"GET /{BLANKS}x", "", 431),
+        ("", f"GET /{'x' * 60_000}", "", 400),
+        ("", "GET /x", f"x:{BLANKS[:60_000]}\x01\r\n", 400),
+        (f"x:{BLANKS[:60_000]}\x01\r\n", "GET /x", "", 400),
+    ],
+    ids=range(7),
+)
+def test_the_head_of_a_part_is_bounded(mime, request_line, inner, status):
+    """Nobody is asked for a token before it is read, and nobody else is answered while it is."""
+
+    async def main():
+        async with serving() as gce:
+            body = (
+                f"--b\r\nX: y\r\n{mime}\r\n{request_line} HTTP/1.1\r\n{inner}\r\n"
+                f"--b\r\nX: y\r\n\r\nGET {ZONE}/instances/vm1 HTTP/1.1\r\n\r\n--b--"
+            )
+            started = time.process_time()
+            reply = await gce("POST", "/batch", body=body.encode(), headers=headers("b"))
+            assert time.process_time() - started < 2
+            assert re.findall(rb"HTTP/1\.1 (\d+) ", reply.body) == [b"%d" % status, b"200"]
 
     asyncio.run(main())
 
