@@ -189,7 +189,7 @@ def _interfaces(row: Row, reserved: Row, around: Surroundings) -> list[NetworkIn
 
 def _details(row: Row) -> Row:
     details = row.get("details")
-    return details if isinstance(details, Mapping) else {}
+    return details if isinstance(details, dict) else {}
 
 
 def _text(values: Row, key: str) -> str:
