@@ -230,7 +230,7 @@ class Collection:
         except DriverError as exc:
             raise resource_errors.translate(exc, call, self.fields) from exc
         except OperationNotFound as exc:
-            raise errors.not_found(wire.resource_path) from exc
+            raise errors.not_found(wire.resource_path.removesuffix("/wait")) from exc
         except OperationRunning as exc:
             raise errors.ResourceNotReady(f"The resource '{wire.resource_path}' is not ready") from exc
         except RequestIdReused as exc:

@@ -100,6 +100,12 @@ def resource_name(text: str, field: str = "resource.name") -> str:
     return text
 
 
+def same_name(body: Mapping[str, Any], name: str) -> None:
+    """That a body which changes something calls it by its name, if by any. :raises Invalid: it would have another."""
+    if body.get("name", name) != name:
+        raise Invalid(invalid_value("resource.name", body["name"], f"A change cannot rename '{name}'."))
+
+
 def description(text: str, field: str = "resource.description") -> str:
     """A description. :raises Invalid: over 2048 characters."""
     if len(text) > DESCRIPTION_MAX:

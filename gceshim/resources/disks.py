@@ -86,7 +86,10 @@ class Disks(Collection, name="disks", scope="zone", needs=("disks", "locations")
     async def update(self, call: Call) -> Body:
         """The size is what can be changed; labels have a verb of their own."""
         only_size(call)
-        return await self.resize(call)
+        disk = await self._named(call)
+        if not update_mask(call.params, call.wire.document, "Disk"):
+            checks.same_name(call.body, disk.name)
+        return await self._resize(call, disk)
 
     @method
     async def delete(self, call: Call) -> Body:
@@ -99,14 +102,7 @@ class Disks(Collection, name="disks", scope="zone", needs=("disks", "locations")
 
     @method
     async def resize(self, call: Call) -> Body:
-        disk = await self._named(call)
-        if not call.body.get("sizeGb"):
-            raise errors.Required("Required field 'resource.sizeGb' not specified")
-        wanted = gib_bytes(call.body["sizeGb"], "resource.sizeGb")
-        if wanted < disk.size_bytes:
-            why = f"The disk has {gib(disk.size_bytes)} GB; it can only be made larger."
-            raise errors.Invalid(errors.invalid_value("resource.sizeGb", call.body["sizeGb"], why))
-        return await self._begin_on(call, self.enlarge, disk, wanted)
+        return await self._resize(call, await self._named(call))
 
     @method
     async def set_labels(self, call: Call) -> Body:
@@ -132,6 +128,15 @@ class Disks(Collection, name="disks", scope="zone", needs=("disks", "locations")
 
     async def _named(self, call: Call) -> Disk:
         return await self.driver.disks.get(call.tenant, call.zone, call.name)
+
+    async def _resize(self, call: Call, disk: Disk) -> Body:
+        if not call.body.get("sizeGb"):
+            raise errors.Required("Required field 'resource.sizeGb' not specified")
+        wanted = gib_bytes(call.body["sizeGb"], "resource.sizeGb")
+        if wanted < disk.size_bytes:
+            why = f"The disk has {gib(disk.size_bytes)} GB; it can only be made larger."
+            raise errors.Invalid(errors.invalid_value("resource.sizeGb", call.body["sizeGb"], why))
+        return await self._begin_on(call, self.enlarge, disk, wanted)
 
     async def _pages(self, call: Call, zone: str | None) -> Numbered[Disk]:
         """The latest first."""

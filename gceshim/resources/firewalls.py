@@ -98,6 +98,7 @@ class Firewalls(Collection, name="firewalls", scope="global", needs=("firewalls"
         return await self.driver.firewalls.get(call.tenant, call.name)
 
     async def _change(self, call: Call, current: Firewall, body: Mapping[str, Any]) -> Body:
+        checks.same_name(body, current.name)
         rule = from_gce(call, {**body, "name": current.name})
         if (rule.network, rule.direction) != (current.network, current.direction):
             raise errors.Invalid("A firewall rule's network and direction cannot be changed.")

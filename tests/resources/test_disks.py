@@ -215,6 +215,7 @@ async def test_a_boot_disk_grows_under_its_machine(gce: Gce) -> None:
         ("update", {"paths": "sizeGb", "body": {"name": "data-1", "sizeGb": "9"}}, "'resource.sizeGb'"),
         ("update", {"paths": "labels", "body": {"name": "data-1", "labels": {"a": "b"}}}, "labels"),
         ("update", {"body": {"name": "data-1", "description": "x"}}, "description"),
+        ("update", {"body": {"name": "data-2", "sizeGb": "20"}}, "A change cannot rename 'data-1'."),
     ],
 )
 async def test_what_cannot_be_changed_stays(

@@ -182,6 +182,16 @@ async def test_a_patch_of_the_whole_rule_as_gcloud_sends_it(gce: Gce, prod: str)
     assert await gce.call("compute.firewalls.get", **GLOBAL, firewall="in") == body
 
 
+@pytest.mark.parametrize("verb", ["patch", "update"])
+async def test_a_change_does_not_rename(gce: Gce, prod: str, verb: str) -> None:
+    """A name that is another is refused, and not dropped."""
+    before = await inserted(gce, rule("in", prod))
+    error = await gce.error(f"compute.firewalls.{verb}", **GLOBAL, firewall="in", body={**before, "name": "out"})
+
+    assert (error["code"], "'resource.name': 'out'" in error["message"]) == (400, True)
+    assert await gce.call("compute.firewalls.get", **GLOBAL, firewall="in") == before
+
+
 async def test_an_update_replaces_the_whole(gce: Gce, prod: str) -> None:
     """What it does not say has its default again."""
     before = await inserted(gce, rule("in", prod, description="mine", priority=5, sourceRanges=["192.0.2.0/24"]))

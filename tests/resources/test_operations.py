@@ -53,8 +53,11 @@ async def test_an_operation_is_deleted_once_it_is_done(gce: Gce) -> None:
     elsewhere = await gce.error("compute.globalOperations.get", project=PROJECT, operation=operation["name"])
     answer = await gce.answer("compute.zoneOperations.delete", **HERE, operation=operation["name"])
     after = await gce.error("compute.zoneOperations.get", **HERE, operation=operation["name"])
+    waited = await gce.error("compute.zoneOperations.wait", **HERE, operation=operation["name"])
 
     assert (elsewhere["code"], answer.status, after["code"]) == (404, 204, 404)
+    assert waited == after
+    assert after["message"].endswith(f"/operations/{operation['name']}' was not found")
 
 
 async def test_a_mutation_is_answered_at_once_and_waited_for_elsewhere(gce: Gce, cloudstack: Simulator) -> None:
