@@ -7,8 +7,14 @@ What Tornado refuses by itself (no HTTP, a bad length, a bad chunk) is answered 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
+import logging
+import os
+import resource
 import socket
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -29,9 +35,15 @@ from tornado.iostream import IOStream, SSLIOStream
 from gceshim.protocol.errors import ApiError, BackendError, BadRequest
 from gceshim.protocol.service import error_reply
 
+LOG = logging.getLogger("gceshim.server")
+
 _TORNADOS_REFUSAL: Final = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 # Of headers up to so many times the limit Tornado reads all, so that they are answered; over that it hangs up.
 _HEADERS_ANSWERED: Final = 4
+# What a server has open beside its connections: those to the store and to CloudStack, files, its own sockets.
+_OWN_FILES: Final = 256
+_NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
+_SAID_AGAIN_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +68,78 @@ class ConnectionLimits:
     body_bytes: int = 1024 * 1024
 
 
-class SharedSocket(socket.socket):
+class ListeningSocket(socket.socket):
     """
-    A listening socket that several processes have, and that gives each one connection at a time.
+    A listening socket for Tornado, which takes all the connections that wait, and fails where there is no file
+    descriptor for one: at once again, and again, each time with a trace in the log.
 
-    Tornado takes all the connections that wait: of a client that opens thirty at once, as connection pools do, all
-    would be one worker's.
+    This one keeps a descriptor back, for that case: the connection that waits is taken with it, and closed.
+
+    :param shared: several processes have it. Then it gives each one connection at a time: of a client that opens thirty
+        at once, as connection pools do, all would be one worker's.
     """
 
-    _gave: bool = False
+    def __init__(self, fileno: int, *, shared: bool = False) -> None:
+        super().__init__(fileno=fileno)
+        self._shared = shared
+        self._gave = False
+        self._spare = os.open(os.devnull, os.O_RDONLY)
+        self._said = float("-inf")
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """As a socket's; every other time there is none, so that the event loop goes round once."""
+        """As a socket's; of a shared one every other time there is none, so that the event loop goes round once."""
         if self._gave:
             self._gave = False
             raise BlockingIOError
-        accepted = super().accept()
-        self._gave = True
+        try:
+            accepted = super().accept()
+        except OSError as exc:
+            if exc.errno not in _NO_FILES:
+                raise
+            self._turn_away()
+            raise BlockingIOError from exc
+        self._gave = self._shared
         return accepted
+
+    def close(self) -> None:
+        """As a socket's. May be called twice."""
+        self._give_spare()
+        super().close()
+
+    def _turn_away(self) -> None:
+        self._give_spare()
+        with contextlib.suppress(OSError):
+            super().accept()[0].close()
+        with contextlib.suppress(OSError):  # a thread took it: the next time may do
+            self._spare = os.open(os.devnull, os.O_RDONLY)
+        if time.monotonic() - self._said > _SAID_AGAIN_SECONDS:
+            self._said = time.monotonic()
+            LOG.error("new connections are closed: this process has as many files open as it may (ulimit -n)")
+
+    def _give_spare(self) -> None:
+        spare, self._spare = self._spare, -1
+        if spare >= 0:
+            os.close(spare)
+
+
+def room_for(connections: int) -> int:
+    """
+    How many connections can be open, so many at most: as many as this process may have files, beside its own.
+
+    The limit on those (`ulimit -n`), which is often 1,024, is raised as far as that is needed and allowed.
+    """
+    needed = connections + _OWN_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        with contextlib.suppress(OSError, ValueError):  # not every system lets a process do that
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return connections
+    room = soft - min(_OWN_FILES, soft // 2)
+    LOG.warning("limits.connections: %d and not %d, for the %d open files of ulimit -n", room, connections, soft)
+    return room
 
 
 class Server(HTTPServer):
@@ -122,6 +188,7 @@ class Requests(HTTPServerConnectionDelegate):
         self._known: set[object] = set()
         self._given_up: set[object] = set()
         self._open = 0
+        self._closing = False
         self.none_running = asyncio.Event()
         self.none_running.set()
 
@@ -141,7 +208,8 @@ class Requests(HTTPServerConnectionDelegate):
         return True
 
     def close_idle(self) -> None:
-        """Close the connections on which nothing is going on."""
+        """Close the connections on which nothing is going on; from now on each as soon as that is so."""
+        self._closing = True
         for connection in list(self._idle):
             self._close(connection)
 
@@ -149,6 +217,9 @@ class Requests(HTTPServerConnectionDelegate):
         """Tornado calls this when a connection is ready for a request: its last one is answered by then."""
         self._ended(server_conn)
         self._idle[server_conn] = None
+        if self._closing:
+            # A little later: what has come already, behind the request before, is answered still.
+            asyncio.get_running_loop().call_soon(self._close_if_idle, server_conn)
         if server_conn not in self._known:
             self._known.add(server_conn)
             loop = asyncio.get_running_loop()

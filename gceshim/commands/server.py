@@ -9,13 +9,14 @@ import logging
 import signal
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tornado.netutil
 import tornado.web
 
-from gceshim.commands.connections import ConnectionLimits, serving
+from gceshim.commands.connections import ConnectionLimits, ListeningSocket, room_for, serving
 from gceshim.commands.errors import CommandError
+from gceshim.commands.hangups import Terminal, let_through
 from gceshim.settings import LimitsSection, ServerSection, SettingsError
 
 LOG = logging.getLogger("gceshim.server")
@@ -31,22 +32,25 @@ class Listening:
         limits: LimitsSection | None = None,
         *,
         sockets: Sequence[socket.socket] = (),
+        shared: bool = False,
     ) -> None:
         """
         Bind and begin to serve.
 
-        :param sockets: bound ones, shared with other processes perhaps; none: bind as the settings say.
+        :param sockets: bound ones, which are closed in the end; none: bind as the settings say.
+        :param shared: other processes take connections from them too.
         :raises CommandError: the address is taken or not ours.
         :raises SettingsError: the certificate cannot be used.
         """
         self._settings = settings
         tls = tls_context(settings)
-        bound = list(sockets) or bind(settings.address, settings.port)
+        given = sockets or bind(settings.address, settings.port)
+        bound = [ListeningSocket(one.detach(), shared=shared) for one in given]
         limits = limits or LimitsSection()
         self._server, self.requests = serving(
             application,
             ConnectionLimits(
-                connections=limits.connections,
+                connections=room_for(limits.connections),
                 first_request_seconds=limits.header_seconds,
                 idle_seconds=limits.idle_seconds,
                 header_bytes=limits.header_bytes,
@@ -59,6 +63,14 @@ class Listening:
         self.port: int = bound[0].getsockname()[1]
         self.url = local_url(settings, self.port)
 
+    def reload_certificate(self) -> None:
+        """
+        Read certificate and key anew, for the connections that come from now on. Nothing to do without TLS.
+
+        :raises SettingsError: they cannot be used; those from before stay in use.
+        """
+        self._server.ssl_options = tls_context(self._settings)
+
     async def close(self) -> None:
         """
         Accept nothing new, and let running requests finish for `shutdown_seconds`; then close all connections.
@@ -68,10 +80,11 @@ class Listening:
         self._server.conn_params.no_keep_alive = True
         self._server.stop()
         self.requests.close_idle()
-        try:
-            await asyncio.wait_for(self.requests.none_running.wait(), self._settings.shutdown_seconds)
-        except TimeoutError:
-            LOG.warning("stopping with requests unanswered")
+        if not self.requests.none_running.is_set():
+            try:
+                await asyncio.wait_for(self.requests.none_running.wait(), self._settings.shutdown_seconds)
+            except TimeoutError:
+                LOG.warning("stopping with requests unanswered")
         await self._server.close_all_connections()
 
 
@@ -144,12 +157,14 @@ def warn_when_open(settings: ServerSection) -> None:
     )
 
 
-async def until_signalled(lifeline: int | None = None) -> None:
+async def until_signalled(lifeline: int | None = None, *, on_hangup: Callable[[], None] | None = None) -> None:
     """
     Wait for SIGINT or SIGTERM. A second one ends the process at once, as it does without us.
 
     :param lifeline: of a worker, who may get each signal from several sides: more of them change nothing. That this
         file descriptor can be read counts as a signal.
+    :param on_hangup: called at each SIGHUP, but for one that tells that the terminal is gone, which ends the wait too.
+        None: SIGHUP ends the process at once, as it does without us.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -167,6 +182,14 @@ async def until_signalled(lifeline: int | None = None) -> None:
 
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, caught, signum)
+    if on_hangup is not None:
+        terminal = Terminal()
+
+        def hung_up(reload: Callable[[], None]) -> None:
+            caught(signal.SIGHUP) if terminal.is_gone else reload()
+
+        loop.add_signal_handler(signal.SIGHUP, hung_up, on_hangup)
+        let_through()
     await stop.wait()
     if lifeline is not None:
         loop.remove_reader(lifeline)
