@@ -9,6 +9,7 @@ import pytest
 from gceshim.drivers import errors
 from gceshim.model import InstanceRef, InstanceState, JobState, QuotaKind, stable_id
 from gceshim.simulator import SimulatorSettings
+from gceshim.testing.journal import Crash
 from tests.drivers.worlds import SG_ZONE, ZONE, cloud, on_loop, ref, spec
 
 
@@ -178,6 +179,28 @@ async def test_instances_stop_and_start_and_stand_being_told_twice():
             await instances.reset(world.steps(), made)
         await asyncio.gather(*(instances.start(world.steps(), made) for _ in range(3)))
         assert await state() is InstanceState.RUNNING
+
+
+@on_loop
+async def test_an_instance_is_reset_once_wherever_the_server_dies():
+    """Also where the machine has been restarted by the time that somebody looks: once more would cut off its boot."""
+    async with cloud(SimulatorSettings(job_seconds=0)) as world:
+        made = ref(await world.create(spec()))
+        crashed, moment = True, 0
+        while crashed:
+            crashed, moment = False, moment + 1
+            steps = world.steps()
+            steps.crash_at = moment
+            try:
+                await world.driver.instances.reset(steps, made)
+            except Crash:
+                crashed = True
+                await world.driver.instances.reset(steps.replay(), made)
+            assert world.sim.call_counts["rebootVirtualMachine"] == moment
+        assert moment > 6
+        world.sim.faults.add("lost_reply", command="rebootVirtualMachine", times=1)
+        await world.driver.instances.reset(world.steps(), made)
+        assert world.sim.call_counts["rebootVirtualMachine"] == moment + 1
 
 
 @on_loop

@@ -13,7 +13,7 @@ from gceshim.drivers.cloudstack.backend import Backend
 from gceshim.drivers.cloudstack.catalog import Catalog, Offering
 from gceshim.drivers.cloudstack.deploy import Deployer, was_deleted
 from gceshim.drivers.cloudstack.instance_disks import InstanceDisks
-from gceshim.drivers.cloudstack.jobs import job_about, submitted
+from gceshim.drivers.cloudstack.jobs import job_about, jobs_about, submitted
 from gceshim.drivers.cloudstack.locations import Locations
 from gceshim.drivers.cloudstack.machines import Machines
 from gceshim.drivers.cloudstack.networks import Networks
@@ -183,17 +183,23 @@ class Instances(base.Instances):
         await self._change(steps, instance, STOP)
 
     async def reset(self, steps: Steps, instance: InstanceRef) -> None:
-        """Restart it hard. Source: `rebootVirtualMachine`."""
+        """Restart it hard. Source: `rebootVirtualMachine`, `listAsyncJobs`."""
         tenant = steps.tenant
         if await steps.run("state", self._state(tenant, instance)) != "Running":
             raise _not_running(instance)
+
+        async def restarts() -> list[str]:
+            return await jobs_about(self._backend, tenant, instance.backend_id, "VirtualMachine", "RebootVM")
 
         async def submit() -> Submitted:
             return submitted(await self._backend.call(tenant, "rebootVirtualMachine", id=instance.backend_id))
 
         async def find() -> Submitted | None:
-            job_id = await job_about(self._backend, tenant, instance.backend_id, "VirtualMachine", pending="RebootVM")
-            return Submitted(job_id, instance.backend_id) if job_id else None
+            # Nothing about the machine tells, once it has restarted.
+            made = [job_id for job_id in await restarts() if job_id not in before]
+            return Submitted(made[-1], instance.backend_id) if made else None
+
+        before = await steps.run("restarts", restarts)
 
         try:
             await steps.job("reset", submit, find=find)

@@ -133,15 +133,25 @@ async def job_about(backend: Backend, tenant: Tenant, object_id: str, kind: str,
 
     :param pending: only of jobs of this command that have not ended, as `StopVM`.
     """
+    mine = await _about(backend, tenant, object_id, kind)
+    if pending:
+        mine = [row for row in mine if number(row, "jobstatus") == 0 and command_of(row) == pending]
+    return text(mine[-1], "jobid") if mine else None
+
+
+async def jobs_about(backend: Backend, tenant: Tenant, object_id: str, kind: str, command: str) -> list[str]:
+    """The ids of the jobs of a command about an object, the latest last. Source: `listAsyncJobs`."""
+    return [text(row, "jobid") for row in await _about(backend, tenant, object_id, kind) if command_of(row) == command]
+
+
+async def _about(backend: Backend, tenant: Tenant, object_id: str, kind: str) -> list[Row]:
+    """The jobs about an object in the order in which they began, as far as that is told by the second."""
+    found: list[Row] = []
     async for page in backend.pages(
         tenant.credentials, "listAsyncJobs", "asyncjobs", resourceid=object_id, resourcetype=kind
     ):
-        mine = [row for row in page if text(row, "jobinstanceid") == object_id]
-        if pending:
-            mine = [row for row in mine if number(row, "jobstatus") == 0 and command_of(row) == pending]
-        if mine:
-            return text(max(mine, key=lambda row: text(row, "created")), "jobid")
-    return None
+        found += [row for row in page if text(row, "jobinstanceid") == object_id]
+    return sorted(found, key=lambda row: text(row, "created"))
 
 
 async def settle(backend: Backend, tenant: Tenant, command: str) -> None:
