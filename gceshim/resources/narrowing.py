@@ -12,6 +12,7 @@ from gceshim.drivers.errors import Unavailable
 from gceshim.protocol import paging
 from gceshim.protocol.filter import Filter
 from gceshim.resources.call import Call
+from gceshim.resources.checks import is_resource_name
 
 T = TypeVar("T")
 
@@ -43,13 +44,15 @@ async def narrowed(driver: Driver, call: Call, zone: str | None) -> Narrowing:
     wanted = paging.list_filter(call.wire)
     if wanted is None:
         return Narrowing(zone)
-    nothing = False
-    if zone is None:
+    name = wanted.equalities().get("name")
+    # Asked of the backend, the number of a machine would do for its name.
+    nothing = name is not None and not is_resource_name(name)
+    if zone is None and not nothing:
         zones = [item.name for item in await driver.locations.zones(call.tenant)]
         allowed = [name for name in zones if _allows(wanted, call, name)]
         zone = allowed[0] if len(allowed) == 1 else None
         nothing = not allowed
-    return Narrowing(zone, wanted.equalities().get("name"), wanted.labels(), nothing)
+    return Narrowing(zone, name, wanted.labels(), nothing)
 
 
 @dataclass(frozen=True, slots=True)

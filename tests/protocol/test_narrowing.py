@@ -90,6 +90,42 @@ async def test_what_is_not_asked_of_every_match_is_not_left_to_cloudstack(gce: G
         assert calls()["listVirtualMachines"] >= 3, text
 
 
+async def test_what_a_get_takes_for_a_name_is_none_in_a_filter(gce: Gce, cloudstack: Simulator) -> None:
+    """The number of a machine, and the name that it had while another had its own: no list shows it by either."""
+    name = "machine-00700"
+    backend_id = next(vm.uuid for vm in cloudstack.vms("demo") if vm.name == name)
+    vm = await gce.call("compute.instances.get", **HERE, instance=name)
+    disk = await gce.call("compute.disks.get", **HERE, disk=name)
+    once = f"{name}-{backend_id[:8]}"
+    assert (await gce.call("compute.instances.get", **HERE, instance=once))["id"] == vm["id"]
+    everywhere = {"project": PROJECT}
+    calls = Calls(cloudstack)
+    for text in (f"name = {vm['id']}", f"name eq {disk['id']}", "name = ''", f"name = {name.upper()}"):
+        for collection in ("instances", "disks"):
+            assert await found(gce, f"compute.{collection}.list", text, **HERE) == []
+            assert await found(gce, f"compute.{collection}.aggregatedList", text, **everywhere) == []
+    assert (calls()["listVirtualMachines"], calls()["listVolumes"]) == (0, 0)
+    assert await found(gce, "compute.instances.list", f"name = {once}", **HERE) == []
+    assert await found(gce, "compute.instances.aggregatedList", f"name = {once}", **everywhere) == []
+
+
+@pytest.mark.parametrize("collection", ["instances", "disks"])
+async def test_names_that_two_share_are_found_as_they_are_shown(
+    gce: Gce, cloudstack: Simulator, collection: str
+) -> None:
+    """Whichever of them is asked for, and nothing by a name that only looks alike."""
+    for vm, name in zip(cloudstack.vms("demo"), ("My VM", "my-vm", "MY_VM", "1abc", "ünïcode", "x-1abc"), strict=False):
+        vm.name = vm.display_name = name
+    method = f"compute.{collection}.list"
+    shown = await found(gce, method, "name = my* OR name = x* OR name = uni*", **HERE)
+    assert len(shown) == 6
+    ids = [vm.uuid[:8] for vm in list(cloudstack.vms("demo"))[:6]]
+    for name in [*shown, "my", "x", *(f"{base}-{tail}" for base in ("my-vm", "x-1abc", "unicode") for tail in ids)]:
+        wanted = [name] if name in shown else []
+        assert await found(gce, method, f"name = {name}", **HERE) == wanted
+        assert await found(gce, f"compute.{collection}.aggregatedList", f"name={name}", project=PROJECT) == wanted
+
+
 async def test_a_label_and_a_zone_are_left_to_cloudstack(gce: Gce, cloudstack: Simulator) -> None:
     """CloudStack looks for one label; the other is looked at here."""
     labels = {"env": "prod", "team": "a"}

@@ -15,7 +15,7 @@ from gceshim.drivers.cloudstack.images import Images
 from gceshim.drivers.cloudstack.jobs import settle, submitted
 from gceshim.drivers.cloudstack.locations import Locations
 from gceshim.drivers.cloudstack.marks import replace_tags
-from gceshim.drivers.cloudstack.names import slug
+from gceshim.drivers.cloudstack.names import slug, split
 from gceshim.drivers.cloudstack.new_disks import NewDisks, disk_plan
 from gceshim.drivers.cloudstack.rows import Row, age_key, number, tags, text, time
 from gceshim.drivers.cloudstack.tags import decode, with_labels
@@ -207,10 +207,13 @@ class Disks(base.Disks):
             )
 
     async def _named(self, tenant: Tenant, where: Zone | None, name: str, page: int, page_size: int) -> Page[Disk]:
-        """The disks of one name, at most one in each zone."""
+        """The disks that a list shows by one name, at most one in each zone. A get takes former ones too."""
         zones = [where] if where is not None else await self._locations.zones(tenant)
         found = await asyncio.gather(*(self._volumes.by_name(tenant, zone, name) for zone in zones))
         there = sorted((row for row in found if row is not None), key=age_key, reverse=True)
+        if split(name) is not None:
+            names = await self._volumes.names(tenant, [row for row in there if text(row, "name") != name])
+            there = [row for row in there if names.get(text(row, "id"), name) == name]
         start = (page - 1) * page_size
         chosen = there[start : start + page_size]
         disks = await self._disks(tenant, chosen, {text(row, "id"): name for row in chosen})

@@ -16,6 +16,7 @@ from gceshim.drivers.cloudstack.instance_disks import InstanceDisks
 from gceshim.drivers.cloudstack.jobs import job_about, jobs_about, submitted
 from gceshim.drivers.cloudstack.locations import Locations
 from gceshim.drivers.cloudstack.machines import Machines
+from gceshim.drivers.cloudstack.names import split
 from gceshim.drivers.cloudstack.networks import Networks
 from gceshim.drivers.cloudstack.plan import Foreseen, Plan, Planner
 from gceshim.drivers.cloudstack.rows import Row, text
@@ -253,10 +254,16 @@ class Instances(base.Instances):
         return read
 
     async def _named(self, tenant: Tenant, where: Zone | None, name: str) -> Sequence[tuple[Row, str]]:
+        """The machines that a list shows by this name. A get takes former ones too."""
         if where is None:
-            return await self._machines.everywhere(tenant, name)
-        row = await self._machines.by_name(tenant, where, name)
-        return [(row, name)] if row is not None else []
+            found = await self._machines.everywhere(tenant, name)
+        else:
+            row = await self._machines.by_name(tenant, where, name)
+            found = [(row, name)] if row is not None else []
+        if split(name) is None:
+            return found
+        names = await self._machines.names(tenant, [row for row, _ in found if text(row, "name") != name])
+        return [(row, name) for row, _ in found if names.get(text(row, "id"), name) == name]
 
     async def _instances(
         self, tenant: Tenant, found: Sequence[tuple[Row, str]], volumes: Sequence[Row], *, whole: bool = False
