@@ -9,9 +9,10 @@ The composition root: settings in, Tornado handlers out. The only module that kn
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, Protocol
 
 import tornado.web
 from tornado import routing
@@ -25,6 +26,7 @@ from gceshim.auth.consent.service import ConsentOptions, ConsentService
 from gceshim.auth.credentials import CredentialVault
 from gceshim.auth.errors import BadKey
 from gceshim.auth.keyring import KeyRing
+from gceshim.auth.masterkey import MasterKey
 from gceshim.auth.oauth.grants import Grants
 from gceshim.auth.oauth.handlers import handlers as oauth_handlers
 from gceshim.auth.oauth.id_tokens import IdTokens
@@ -66,6 +68,13 @@ PAGE_TOKENS: Final = "gceshim page tokens, HMAC-SHA256, 1"
 SECONDS_OF_A_DAY: Final = 86_400.0
 
 
+class KeyUser(Protocol):
+    """What encrypts or signs with master keys."""
+
+    def use_keys(self, keys: Sequence[MasterKey]) -> None:
+        """Go on with these keys instead, the first for what is new."""
+
+
 class Shim:
     """
     One server: its store, driver, operations and handlers. Several fit in one process.
@@ -84,7 +93,7 @@ class Shim:
         self.settings = settings
         keys = key_ring(settings).keys
         self.store = make_store(settings)
-        self.store.operations = SealedOperations(self.store.operations, keys)
+        sealed = self.store.operations = SealedOperations(self.store.operations, keys)
         self.driver = driver or _driver(settings)
         self.instruments = Instruments(__version__, self.store)
         self.vault = CredentialVault(self.store, keys)
@@ -103,9 +112,10 @@ class Shim:
             linger_seconds=settings.operations.linger_seconds,
         )
         self._own_logins = authenticator is None
+        sealer, bindings, id_tokens = Sealer(keys), Bindings(keys), IdTokens(keys)
         grants = Grants(
             self.tokens,
-            Sealer(keys),
+            sealer,
             code_seconds=settings.oauth.code_seconds,
             require_pkce=settings.oauth.require_pkce,
         )
@@ -115,7 +125,7 @@ class Shim:
             trust_proxy=settings.server.trust_proxy,
             max_body_bytes=settings.server.max_body_bytes,
             request_timeout_seconds=settings.server.request_timeout_seconds,
-            page_token_keys=[key.derive(PAGE_TOKENS) for key in keys],
+            page_token_keys=_page_token_keys(keys),
             limits=limits(settings.limits),
             max_header_bytes=settings.limits.header_bytes,
             body_seconds=settings.limits.body_seconds,
@@ -136,7 +146,7 @@ class Shim:
             grants,
             sign_in,
             Attempts(settings.oauth.sign_in_attempts_per_minute),
-            Bindings(keys),
+            bindings,
             ConsentOptions(
                 address=self.service.address,
                 public_url=settings.server.public_url,
@@ -144,7 +154,6 @@ class Shim:
                 code_seconds=settings.oauth.code_seconds,
             ),
         )
-        id_tokens = IdTokens(keys)
         self.provider = Provider(
             token_endpoint=TokenEndpoint(
                 tokens=self.tokens,
@@ -162,6 +171,8 @@ class Shim:
             id_tokens=id_tokens,
             base_url=self.service.base_url,
         )
+        self._keys = keys
+        self._key_users: Sequence[KeyUser] = (sealed, self.vault, self.tokens, sealer, bindings, id_tokens)
 
     async def open(self) -> None:
         """
@@ -186,6 +197,32 @@ class Shim:
         await self.presence.close()
         await self.driver.close()
         await self.store.close()
+
+    @property
+    def key_id(self) -> str:
+        """The id of the master key that all new things are made with."""
+        return self._keys[0].id
+
+    def reload_keys(self) -> None:
+        """
+        Read the key file anew, and go on with what it holds; keys that are a setting stay as they are.
+
+        :raises SettingsError: it cannot be used, or holds none of the keys in use. These stay in use then.
+        """
+        if self.settings.auth.master_key:
+            return
+        path = self.settings.auth.master_key_file
+        try:
+            keys = keyring.read(Path(path)).keys
+        except BadKey as exc:
+            raise SettingsError(exc.message) from exc
+        if not {key.id for key in keys} & {key.id for key in self._keys}:
+            raise SettingsError(f"auth.master_key_file: {path}: it holds none of the keys in use")
+        for user in self._key_users:
+            user.use_keys(keys)
+        self.service.page_tokens.use_keys(_page_token_keys(keys))
+        self.presence.use_keys([key.id for key in keys])
+        self._keys = keys
 
     def drain(self) -> None:
         """Say by `/readyz` that no more requests should come. All are answered as before."""
@@ -293,6 +330,10 @@ def key_ring(settings: Settings) -> KeyRing:
         raise SettingsError(exc.message) from exc
     except OSError as exc:
         raise SettingsError(f"auth.master_key_file: {settings.auth.master_key_file}: {exc.strerror}") from exc
+
+
+def _page_token_keys(keys: Sequence[MasterKey]) -> list[bytes]:
+    return [key.derive(PAGE_TOKENS) for key in keys]
 
 
 def limits(section: LimitsSection) -> Limits:

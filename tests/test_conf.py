@@ -52,6 +52,7 @@ def test_the_unit_starts_what_there_is_and_may_write_where_the_samples_do() -> N
     program, *words = service["ExecStart"].split()
     assert program.endswith("/bin/gceshim")
     assert build_parser([words[0]]).parse_args(words).config == "/etc/gceshim/gceshim.toml"
+    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
     folders = {f"/var/lib/{name}" for name in service["StateDirectory"].split()}
     for name in ("production.toml", "cluster.toml"):
         settings = Settings.load(CONF / name)

@@ -28,8 +28,13 @@ class Cipher:
     """
 
     def __init__(self, keys: Sequence[MasterKey], purpose: str) -> None:
+        self._purpose = purpose
+        self.use_keys(keys)
+
+    def use_keys(self, keys: Sequence[MasterKey]) -> None:
+        """Go on with these keys instead."""
         self.key_id = keys[0].id
-        self._ciphers = {key.id: AESGCM(key.derive(purpose)) for key in keys}
+        self._ciphers = {key.id: AESGCM(key.derive(self._purpose)) for key in keys}
 
     def seal(self, name: str, plain: bytes) -> bytes:
         """The text sealed under `key_id`, for this name."""

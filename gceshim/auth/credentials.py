@@ -46,6 +46,10 @@ class CredentialVault:
         self._now = now
         self._cipher = Cipher(keys, PURPOSE)
 
+    def use_keys(self, keys: Sequence[MasterKey]) -> None:
+        """Go on with these keys instead."""
+        self._cipher.use_keys(keys)
+
     async def add(
         self, subject: str, account: Account, credentials: Credentials, *, overwrite: bool = False
     ) -> StoredCredentials:

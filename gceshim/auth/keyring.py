@@ -5,7 +5,8 @@ The master keys in use, in one file, so that a key can be replaced while servers
     <key in base64> next         is accepted already; servers that have read it are ready for the change
     <key in base64> old          still opens what it made
 
-A server reads the file at its start. `gceshim store rotate-key` writes it, always whole or not at all.
+A server reads the file at its start, and when it is told to. `gceshim store rotate-key` writes it, always whole or not
+at all.
 """
 
 from __future__ import annotations
@@ -97,6 +98,18 @@ def load(path: Path) -> KeyRing:
     try:
         if not path.exists():
             _create(path)
+    except OSError as exc:
+        raise BadKey(f"{path}: {exc.strerror}") from exc
+    return read(path)
+
+
+def read(path: Path) -> KeyRing:
+    """
+    The keys in a file that is there.
+
+    :raises BadKey: there is none, or as `load`.
+    """
+    try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as exc:
         raise BadKey(f"{path}: {exc.strerror}") from exc

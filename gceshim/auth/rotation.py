@@ -33,6 +33,11 @@ class Rotation:
         servers = await alive(self._store.documents, self._now)
         return [server for server in servers if server.keys[0] != self._ring.current.id]
 
+    async def holders(self) -> Sequence[Server]:
+        """The servers that would read what an old key has sealed. :raises StoreError:"""
+        old = {key.id for key in self._ring.old}
+        return [server for server in await alive(self._store.documents, self._now) if old & set(server.keys)]
+
     async def needed(self) -> KeyUse:
         """What was sealed or signed with old keys, taken together. :raises StoreError:"""
         census = await self._store.upkeep.census(self._now)

@@ -50,11 +50,15 @@ class Tokens:
         self._store = store
         self._issuer = issuer
         self._now = now
-        self._signing_id = keys[0].id
         self.issued: Counter[str] = Counter()
         """How many were issued since the start, by kind."""
         self.revocations = 0
         """How often something was revoked here. What was remembered of tokens before the last time may be wrong."""
+        self.use_keys(keys)
+
+    def use_keys(self, keys: Sequence[MasterKey]) -> None:
+        """Go on with these keys instead."""
+        self._signing_id = keys[0].id
         # Keys of one type for one algorithm: a token's header chooses among these and nothing else.
         self._keys = {key.id: jwk.construct(key.derive(PURPOSE), ALGORITHM) for key in keys}
 

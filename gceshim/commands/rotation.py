@@ -1,7 +1,7 @@
 """
 The steps of `gceshim store rotate-key`. Which one comes next follows from the key file, the store and its servers.
 
-    one key            a next key is added; servers learn it when they are restarted
+    one key            a next key is added; servers learn it by SIGHUP, or when they are restarted
     a next key         once all servers accept it, it becomes the current one, and the one before an old one
     an old key         what it has sealed is sealed anew; `finish` removes it when nothing needs it
 
@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from gceshim.app import key_ring
 from gceshim.auth import keyring
@@ -27,6 +28,8 @@ from gceshim.commands.shims import unopened_store
 from gceshim.settings import Settings
 from gceshim.stores.base import KeyUse, Report, Store
 from gceshim.stores.servers import Server
+
+_WHAT_TO_DO: Final = "send them SIGHUP or restart them, each with this key file, and run this again"
 
 
 @dataclass
@@ -69,7 +72,7 @@ async def rotate(settings: Settings, report: Report, *, force: bool) -> None:
             if unready:
                 print("these servers do not know the next key yet:")
                 _print_servers(unready)
-                print("restart them, each with this key file, and run this again")
+                print(_WHAT_TO_DO)
                 return
             keys.write(keys.ring.promoted(), "write the next key first, and after it `, KEY old` with the present one")
             print(f"the key {keys.ring.current.id} is the current one now")
@@ -78,7 +81,7 @@ async def rotate(settings: Settings, report: Report, *, force: bool) -> None:
         if behind:
             print("these servers still use the key from before:")
             _print_servers(behind)
-            print("restart them, each with this key file, and run this again")
+            print(_WHAT_TO_DO)
             return
         needed = await keys.rotation.needed()
         print(f"the old key is needed for {_shown(needed)}")
@@ -102,7 +105,7 @@ async def finish(settings: Settings, report: Report, *, revoke_tokens: bool, for
         behind = [] if force else await keys.rotation.behind()
         if behind:
             names = "; ".join(server.shown for server in behind)
-            raise CommandError(f"servers still use the key from before; restart them: {names}")
+            raise CommandError(f"servers still use the key from before; send them SIGHUP or restart them: {names}")
         if (await keys.store.upkeep.census(datetime.now(UTC))).outdated:
             raise CommandError("some records are of an older schema; gceshim store migrate comes first")
         await _reseal(keys, report)
@@ -111,8 +114,12 @@ async def finish(settings: Settings, report: Report, *, revoke_tokens: bool, for
             await keys.store.tokens.delete_key(key.id)
         await keys.store.upkeep.scrub()
         gone = ", ".join(key.id for key in keys.ring.old)
+        holders = await keys.rotation.holders()
         keys.write(keys.ring.without_old(), "take the old keys out")
         print(f"given up: {gone}")
+        if holders:
+            print("these servers have it in memory until they read this key file (SIGHUP) or end:")
+            _print_servers(holders)
 
 
 def _check(needed: KeyUse, revoke_tokens: bool) -> None:

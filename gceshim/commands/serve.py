@@ -167,7 +167,7 @@ def _read_anew(shim: Shim, listening: Listening) -> None:
             read()
         except SettingsError as exc:
             LOG.error("SIGHUP: %s; what was read before stays in use", exc)
-    LOG.info("SIGHUP: the master key is %s now", shim.key_id)
+    LOG.info("SIGHUP: the master key in use is %s", shim.key_id)
 
 
 @contextlib.asynccontextmanager

@@ -2,7 +2,7 @@
 Look at the store, bring its schema up to date, and change the master key.
 
 What is encrypted in the store, and the tokens that are good, hang on the master key. It is changed in steps: run
-`rotate-key`, do what it says (restart servers), run it again, until it says that the old key is needed no more. Any
+`rotate-key`, do what it says (SIGHUP to servers), run it again, until it says that the old key is needed no more. Any
 step can be repeated, and servers go on all the while.
 
 examples:
@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--revoke-tokens", action="store_true", help="with --finish: revoke the tokens that the old key has signed"
     )
     rotation.add_argument(
-        "--force", action="store_true", help="do not wait for servers that were not restarted; they will fail"
+        "--force", action="store_true", help="do not wait for servers that have not read the keys; they will fail"
     )
 
 

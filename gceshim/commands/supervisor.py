@@ -3,8 +3,9 @@ Several processes that do the same work, and one that looks after them.
 
 The one that looks after them does nothing else: it has no event loop, no thread and no connection, so that it can fork
 at any time. A worker that ends is replaced, at once or, if it did not last, after a pause that grows. SIGTERM and
-SIGINT are handed on, once; when they come again, or the workers have not ended in time, these are killed. Should the
-supervisor itself be killed, its workers notice by a pipe that closes, and stop as if told to.
+SIGINT are handed on, once; when they come again, or the workers have not ended in time, these are killed. SIGHUP is
+handed on each time. Should the supervisor itself be killed, its workers notice by a pipe that closes, and stop as if
+told to.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+from gceshim.commands import hangups
 from gceshim.commands.errors import FAILED, USAGE, CommandError
 from gceshim.settings import SettingsError
 
 LOG = logging.getLogger("gceshim.server")
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+_ALL_SIGNALS: Final = (*_SIGNALS, signal.SIGHUP)
 _LASTED_SECONDS: Final = 10.0
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 30.0
@@ -93,6 +96,7 @@ class Supervisor:
         self._kill_at: float | None = None
         self._status = 0
         self._lifeline, self._lifeline_held = os.pipe()
+        self._terminal = hangups.Terminal()
 
     def run(self) -> int:
         """
@@ -171,6 +175,9 @@ class Supervisor:
             if number == signal.SIGCHLD:
                 continue
             again = self._kill_at is not None
+            if number == signal.SIGHUP and (again or not self._terminal.is_gone):
+                self._send(signal.SIGHUP)
+                continue
             LOG.info("%s: %s the workers", signal.Signals(number).name, "killing" if again else "stopping")
             self._kill() if again else self._stop()
 
@@ -205,12 +212,12 @@ class Supervisor:
     def _start(self, slot: _Slot) -> None:
         read_end, write_end = os.pipe()
         # A signal in between would be the supervisor's in the one process and nobody's in the other.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
         pid = os.fork()
         if not pid:
             os.close(read_end)
             self._be_worker(Post(slot.index, self._lifeline, write_end))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ALL_SIGNALS)
         os.close(write_end)
         slot.pid, slot.ready_pipe, slot.is_ready, slot.started = pid, read_end, False, time.monotonic()
 
@@ -219,9 +226,9 @@ class Supervisor:
         status = FAILED
         try:
             signal.set_wakeup_fd(-1)
-            for number in _SIGNALS:
+            for number in _ALL_SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # SIGHUP once the worker can read files anew
             os.close(self._lifeline_held)
             os.setpgid(0, 0)  # Ctrl-C is for the supervisor, which hands it on
             status = self._work(post)
@@ -241,10 +248,11 @@ class Supervisor:
         """A file descriptor that can be read after a signal, for the block."""
         woken, wake = os.pipe()
         os.set_blocking(wake, False)
-        before = {number: signal.getsignal(number) for number in _SIGNALS}
-        for number in _SIGNALS:
+        before = {number: signal.getsignal(number) for number in _ALL_SIGNALS}
+        for number in _ALL_SIGNALS:
             signal.signal(number, lambda signum, _frame: self._signalled.append(signum))
         before_fd = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        hangups.let_through()
         try:
             yield woken
         finally:

@@ -43,6 +43,10 @@ class SealedOperations(OperationStore):
         self._inner = inner
         self._cipher = Cipher(keys, PURPOSE)
 
+    def use_keys(self, keys: Sequence[MasterKey]) -> None:
+        """Go on with these keys instead."""
+        self._cipher.use_keys(keys)
+
     async def insert(self, record: OperationRecord) -> None:
         await self._inner.insert(self._sealed(record))
 

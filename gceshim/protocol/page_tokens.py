@@ -39,7 +39,11 @@ class PageTokens:
     """
 
     def __init__(self, keys: Sequence[bytes] = ()) -> None:
-        derived = [hashlib.sha256(b"page tokens" + key).digest() for key in keys or [secrets.token_bytes(32)]]
+        self.use_keys(keys or [secrets.token_bytes(32)])
+
+    def use_keys(self, keys: Sequence[bytes]) -> None:
+        """Go on with these keys instead."""
+        derived = [hashlib.sha256(b"page tokens" + key).digest() for key in keys]
         self._key = derived[0]
         self._ciphers = [AESGCM(key) for key in derived]
 

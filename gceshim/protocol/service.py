@@ -140,7 +140,7 @@ class Service:
         self.options = options or ServiceOptions()
         self._table = dict(table)
         self._authenticator = authenticator
-        self._tokens = PageTokens(self.options.page_token_keys)
+        self.page_tokens = PageTokens(self.options.page_token_keys)
         self._pace = Pace()
         self.limiter = Limiter(self.options.limits)
         self.in_flight = 0
@@ -304,7 +304,7 @@ class Service:
             request_id=request.request_id,
             wait_seconds=_wait_seconds(request),
             document=api.document,
-            tokens=self._tokens,
+            tokens=self.page_tokens,
             pace=self._pace,
         )
         answer = await implementation(call)

@@ -77,6 +77,7 @@ class Presence:
         started = now()
         facts = Server(name, socket.gethostname(), os.getpid(), release, tuple(keys), started.isoformat(), started)
         self._record = _record(facts)
+        self._keys_changed = asyncio.Event()
         self._beating: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -88,6 +89,11 @@ class Presence:
             self._compare_keys(other)
         await self._beat()
         self._beating = asyncio.get_running_loop().create_task(self._keep_beating(), name="presence")
+
+    def use_keys(self, keys: Sequence[str]) -> None:
+        """Let the others know soon that these keys are accepted instead, the current one first."""
+        self._record = replace(self._record, body={**self._record.body, "keys": tuple(keys)})
+        self._keys_changed.set()
 
     async def close(self) -> None:
         """Be known no more. May be called twice, and without `start`."""
@@ -111,7 +117,9 @@ class Presence:
 
     async def _keep_beating(self) -> None:
         while True:
-            await asyncio.sleep(self._beat_seconds)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._keys_changed.wait(), self._beat_seconds)
+            self._keys_changed.clear()
             try:
                 await self._beat()
             except StoreError as exc:
@@ -120,7 +128,8 @@ class Presence:
     async def _beat(self) -> None:
         self._record = replace(self._record, updated=self._now())
         try:
-            self._record = await self._documents.update(self._record)
+            stored = await self._documents.update(self._record)
+            self._record = replace(self._record, version=stored.version)  # the keys may be others by now
         except Conflict:
             known = await self._documents.get("", COLLECTION, self._record.name)
             self._record = replace(self._record, version=known.version if known else 1)

@@ -84,6 +84,10 @@ class Bindings:
     """
 
     def __init__(self, keys: Sequence[MasterKey]) -> None:
+        self.use_keys(keys)
+
+    def use_keys(self, keys: Sequence[MasterKey]) -> None:
+        """Go on with these keys instead."""
         self._keys = [key.derive(PURPOSE) for key in keys]
 
     def cookie_of(self, request: WireRequest, here: Site) -> str:

@@ -54,6 +54,10 @@ class IdTokens:
 
     def __init__(self, keys: Sequence[MasterKey], *, now: Callable[[], datetime] = utc_now) -> None:
         self._now = now
+        self.use_keys(keys)
+
+    def use_keys(self, keys: Sequence[MasterKey]) -> None:
+        """Go on with these keys instead."""
         pairs = [_pair(key) for key in keys]
         self._published = [_published(pair.public_key()) for pair in pairs]
         self._signing_id = self._published[0]["kid"]

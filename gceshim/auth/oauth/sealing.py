@@ -27,6 +27,10 @@ class Sealer:
 
     def __init__(self, keys: Sequence[MasterKey], *, now: Callable[[], datetime] = utc_now) -> None:
         self._now = now
+        self.use_keys(keys)
+
+    def use_keys(self, keys: Sequence[MasterKey]) -> None:
+        """Go on with these keys instead."""
         self._signing_id = keys[0].id
         self._keys = {key.id: jwk.construct(key.derive(PURPOSE), ALGORITHM) for key in keys}
 
