@@ -44,6 +44,8 @@ class _Followed:
     """One tenant with jobs that are waited for."""
 
     tenant: Tenant
+    turns: asyncio.Semaphore
+    """Its share of the questions that can be under way."""
     watches: dict[str, _Watch] = field(default_factory=dict)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     failures: int = 0
@@ -60,6 +62,7 @@ class Poller:
         self._settings = settings
         self._followed: dict[tuple[str, str], _Followed] = {}
         self._turns = asyncio.Semaphore(settings.poll_concurrency)
+        self._share = max(1, settings.poll_concurrency // 2)
         self.rounds: Counter[str] = Counter()
         """How often jobs were asked about: "sweep" (all of a tenant's at once) and "ask" (one)."""
 
@@ -79,7 +82,7 @@ class Poller:
         key = (tenant.owner, tenant.subject)
         followed = self._followed.get(key)
         if followed is None:
-            followed = self._followed[key] = _Followed(tenant)
+            followed = self._followed[key] = _Followed(tenant, asyncio.Semaphore(self._share))
         followed.tenant = tenant
         watch = followed.watches.get(job_id)
         if watch is None:
@@ -161,14 +164,14 @@ class Poller:
                 if watch.job_id in pending:
                     self._still_pending(watch)
             ask = tuple(watch for watch in ask if watch.job_id not in pending)
-        answered = await asyncio.gather(*(self._ask(followed.tenant, watch) for watch in ask))
+        answered = await asyncio.gather(*(self._ask(followed, watch) for watch in ask))
         followed.failures = followed.failures + 1 if answered and not any(answered) else 0
 
     async def _pending(self, tenant: Tenant) -> frozenset[str]:
         """The jobs that need no asking; none where the backend cannot tell. :raises Unavailable:"""
         self.rounds["sweep"] += 1
         try:
-            return await self._jobs.pending(tenant) or frozenset()
+            return frozenset(await self._jobs.pending(tenant) or ())
         except Unavailable:
             raise
         except DriverError as exc:
@@ -177,12 +180,15 @@ class Poller:
             LOG.exception("jobs of %s are asked about one by one", tenant.owner)
         return frozenset()
 
-    async def _ask(self, tenant: Tenant, watch: _Watch) -> bool:
+    async def _ask(self, followed: _Followed, watch: _Watch) -> bool:
         """Ask about one job; False if there was no answer."""
-        async with self._turns:
+        tenant = followed.tenant
+        # The share first: who waits for that keeps no other tenant from asking.
+        async with followed.turns, self._turns:
             self.rounds["ask"] += 1
             try:
                 job = await self._jobs.get(tenant, watch.job_id)
+                state = job.state
             except NotFound:
                 _end(watch, None)
             except Unavailable as exc:
@@ -196,10 +202,10 @@ class Poller:
                 self._silent(watch, Unavailable("The backend gave an answer that cannot be read.", detail=repr(exc)))
                 return False
             else:
-                if job.state is JobState.PENDING:
+                if state is JobState.PENDING:
                     self._still_pending(watch)
                 else:
-                    LOG.debug("job %s of %s: %s", watch.job_id, tenant.owner, job.state.name)
+                    LOG.debug("job %s of %s: %s", watch.job_id, tenant.owner, state)
                     _end(watch, job)
         return True
 

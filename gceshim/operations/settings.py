@@ -12,7 +12,8 @@ class OperationsSettings:
 
     A job is asked about at intervals of a quarter of its age, between `poll_min_seconds` and `poll_max_seconds`.
     A tenant with more than `poll_few_jobs` jobs is asked for the list of pending ones instead, at intervals of
-    `poll_sweep_seconds` at least, and then about those that have ended, `poll_concurrency` at a time.
+    `poll_sweep_seconds` at least, and then about those that have ended, `poll_concurrency` at a time, and half as
+    many of one tenant.
 
     `unavailable_seconds`: how long a backend that does not answer is tried before a job is given up.
     `late_seconds`: how long it is looked for what a call has made that was not answered in time.
@@ -32,7 +33,7 @@ class OperationsSettings:
     poll_max_seconds: float = 2.0
     poll_few_jobs: int = 4
     poll_sweep_seconds: float = 0.1
-    poll_concurrency: int = 8
+    poll_concurrency: int = 16
     unavailable_seconds: float = 1800.0
     late_seconds: float = 10.0
     job_seconds: float = 6 * 3600.0

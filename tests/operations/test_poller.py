@@ -75,6 +75,30 @@ async def test_tenants_are_polled_apart() -> None:
 
 
 @in_loop
+async def test_a_tenant_with_many_slow_answers_does_not_hold_up_another() -> None:
+    """All jobs of one may end at once, while the cloud is slow to tell: the next tenant has one job to be told of."""
+    slow = asyncio.Event()
+
+    class Slow(Backend):
+        async def get(self, tenant: Tenant, job_id: str) -> Job:
+            if tenant.owner == "many":
+                await slow.wait()
+            return await super().get(tenant, job_id)
+
+    backend = Slow()
+    for number in range(101):
+        backend.begin_job(f"j{number}")
+    async with polling(backend, replace(FAST, poll_concurrency=8)) as poller:
+        many = [asyncio.ensure_future(poller.wait(tenant("many"), f"j{number}")) for number in range(100)]
+        await until(lambda: backend.sweeps == 1)
+        one = await asyncio.wait_for(poller.wait(tenant("one"), "j100"), 10)
+        assert one is not None
+        assert (one.state, any(wait.done() for wait in many)) == (JobState.DONE, False)
+        slow.set()
+        assert len(await asyncio.gather(*many)) == 100
+
+
+@in_loop
 async def test_an_unknown_job_is_told_apart_from_a_failed_one() -> None:
     """The journal may still find what it made."""
     async with polling(Backend()) as poller:
@@ -124,6 +148,32 @@ async def test_a_job_that_never_ends_is_given_up() -> None:
         job = await poller.wait(tenant(), "j")
     assert job is not None
     assert (job.state, job.error) == (JobState.FAILED, "Timeout")
+
+
+@pytest.mark.parametrize("count", [1, 10])
+@in_loop
+async def test_answers_that_make_no_sense_are_borne_with_too(count: int, caplog: pytest.LogCaptureFixture) -> None:
+    """A driver's mistake must not end the task that asks, or whoever waits would do so for ever."""
+
+    class Odd(Backend):
+        odd = True
+
+        async def get(self, tenant: Tenant, job_id: str) -> Job:
+            job = await super().get(tenant, job_id)
+            return None if self.odd else job  # type: ignore[return-value]
+
+        async def pending(self, tenant: Tenant) -> frozenset[str] | None:
+            await super().pending(tenant)
+            return 7 if self.odd else None  # type: ignore[return-value]
+
+    backend = Odd()
+    for number in range(count):
+        backend.begin_job(f"j{number}")
+    async with polling(backend) as poller:
+        waits = [asyncio.ensure_future(poller.wait(tenant(), f"j{number}")) for number in range(count)]
+        await until(lambda: backend.gets > 2 * count)
+        backend.odd = False
+        assert {job.state for job in await asyncio.gather(*waits) if job} == {JobState.DONE}
 
 
 @in_loop
