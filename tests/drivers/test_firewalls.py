@@ -16,6 +16,7 @@ from gceshim.simulator import SimulatorSettings
 from gceshim.simulator import entities as model
 from gceshim.simulator.settings import ZoneSettings
 from gceshim.testing.journal import Crash
+from tests import snapshots
 from tests.drivers.worlds import SG_ZONE, ZONE, cloud, on_loop, ref, spec
 
 ISOLATED = (ZoneSettings("Sandbox 1"),)
@@ -41,14 +42,14 @@ def tcp(*ports):
 
 
 @asynccontextmanager
-async def world_of(kind):
+async def world_of(kind, snapshot=None):
     """A cloud with one network of a kind: `net` for a VPC, else `default`; and its zone and interface."""
     zones = GROUPED if kind == "groups" else ISOLATED
-    async with cloud(SimulatorSettings(job_seconds=0, zones=zones)) as world:
+    async with cloud(SimulatorSettings(job_seconds=0, zones=zones), snapshot) as world:
         world.zone = SG_ZONE if kind == "groups" else ZONE
         world.network = "net" if kind == "vpc" else "default"
         world.interfaces = (InterfaceSpec(world.network, external_name="nat"),)
-        if kind == "vpc":
+        if kind == "vpc" and snapshot is None:
             await make_vpc(world)
         yield world
 
@@ -350,29 +351,41 @@ async def test_nothing_stays_of_rules_and_machines_that_are_gone(kind):
         assert [row for row in found["rules"] if not row[0]] == []
 
 
-CHANGES = {
-    "create": lambda world: world.driver.firewalls.create,
-    "replace": lambda world: world.driver.firewalls.replace,
-    "delete": lambda world: world.driver.firewalls.delete,
-}
+CHANGES = ("create", "replace", "delete")
 OLD = {"protocols": (*tcp("22", "80"), Protocol("icmp")), "source_ranges": ("10.9.0.0/16",)}
 NEW = {"protocols": (*tcp("80", "442-444"), Protocol("udp")), "source_ranges": ("10.9.0.0/16", "10.7.0.0/16")}
 
 
-async def prepared(world, change):
-    """A machine, a rule beside, and for a replacement or a deletion the rule itself; what to run, and what is then."""
-    firewalls = world.driver.firewalls
-    await world.create(machine(world, network_tags=("web",)))
-    out = rule("out", world.network, direction=Direction.EGRESS, allow=False, protocols=(Protocol("all"),),
-               destination_ranges=("192.0.2.0/24",))  # fmt: skip
-    if change != "create":
-        await firewalls.create(world.steps(), out)
-        old = await firewalls.create(world.steps(), rule("a", world.network, **OLD))
-    if change == "create":
-        return lambda steps: firewalls.create(steps, rule("a", world.network, **NEW))
-    if change == "replace":
-        return lambda steps: firewalls.replace(steps, rule("a", world.network, **NEW), old)
-    return lambda steps: firewalls.delete(steps, "a")
+async def started(kind, change):
+    """
+    A machine, a rule beside, and for a replacement or a deletion the rule itself.
+
+    Gives a context that is a world of its own where all this is there, and what to run in it.
+    """
+    async with world_of(kind) as world:
+        firewalls = world.driver.firewalls
+        await world.create(machine(world, network_tags=("web",)))
+        out = rule("out", world.network, direction=Direction.EGRESS, allow=False, protocols=(Protocol("all"),),
+                   destination_ranges=("192.0.2.0/24",))  # fmt: skip
+        if change != "create":
+            await firewalls.create(world.steps(), out)
+            old = await firewalls.create(world.steps(), rule("a", world.network, **OLD))
+        snapshot = snapshots.taken(world.sim)
+
+    @asynccontextmanager
+    async def world_again():
+        async with world_of(kind, snapshot) as world:
+            firewalls = world.driver.firewalls
+            await firewalls.list(world.tenant)
+            new = rule("a", world.network, **NEW)
+            if change == "create":
+                yield world, lambda steps: firewalls.create(steps, new)
+            elif change == "replace":
+                yield world, lambda steps: firewalls.replace(steps, new, old)
+            else:
+                yield world, lambda steps: firewalls.delete(steps, "a")
+
+    return world_again
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -380,15 +393,14 @@ async def prepared(world, change):
 @on_loop
 async def test_a_crash_at_any_moment_is_made_good(kind, change):
     """The same is there in the end, once. A step has four or five moments; each third of all is of every kind."""
-    async with world_of(kind) as world:
-        run = await prepared(world, change)
+    world_again = await started(kind, change)
+    async with world_again() as (world, run):
         steps = world.steps()
         await run(steps)
         expected, moments = holdings(world), steps.moments
     assert moments > 20
     for moment in range(1, moments + 1, 3):
-        async with world_of(kind) as world:
-            run = await prepared(world, change)
+        async with world_again() as (world, run):
             steps = world.steps()
             steps.crash_at = moment
             with pytest.raises(Crash):
@@ -402,8 +414,8 @@ async def test_a_crash_at_any_moment_is_made_good(kind, change):
 @on_loop
 async def test_a_failure_of_any_call_leaves_all_as_it_was(kind, change):
     """Whichever call it is; or it is a call that nothing hangs on, and all is as it should be."""
-    async with world_of(kind) as world:
-        run = await prepared(world, change)
+    world_again = await started(kind, change)
+    async with world_again() as (world, run):
         earlier = Counter(world.sim.call_counts)
         before = holdings(world)
         await run(world.steps())
@@ -419,8 +431,7 @@ async def test_a_failure_of_any_call_leaves_all_as_it_was(kind, change):
     refused = 0
     for command, index in calls:
         for fault in ("error_rate", "failing_job"):
-            async with world_of(kind) as world:
-                run = await prepared(world, change)
+            async with world_again() as (world, run):
                 if fault == "failing_job" and not world.sim.cloud.spec(command).is_async:
                     continue
                 world.sim.faults.add(fault, command=command, times=1, skip=index)
@@ -446,16 +457,15 @@ async def test_a_failure_of_any_call_leaves_all_as_it_was(kind, change):
 @on_loop
 async def test_a_lost_answer_is_made_good(kind):
     """The call took effect; it is not made twice."""
-    async with world_of(kind) as world:
-        run = await prepared(world, "replace")
+    world_again = await started(kind, "replace")
+    async with world_again() as (world, run):
         earlier = Counter(world.sim.call_counts)
         await run(world.steps())
         made = Counter(world.sim.call_counts) - earlier
         expected = holdings(world)
     for command in made:
         if not command.startswith(("list", "query")):
-            async with world_of(kind) as world:
-                run = await prepared(world, "replace")
+            async with world_again() as (world, run):
                 world.sim.faults.add("lost_reply", command=command, times=1)
                 await run(world.steps())
                 assert holdings(world) == expected, command
@@ -464,8 +474,8 @@ async def test_a_lost_answer_is_made_good(kind):
 @on_loop
 async def test_what_cannot_be_put_back_is_said():
     """And the next change of a rule puts it right."""
-    async with world_of("isolated") as world:
-        run = await prepared(world, "replace")
+    world_again = await started("isolated", "replace")
+    async with world_again() as (world, run):
         before = holdings(world)
         world.sim.faults.add("failing_job", command="createFirewallRule", skip=1)
         world.sim.faults.add("failing_job", command="deleteFirewallRule")

@@ -24,6 +24,7 @@ from gceshim.model import (
 )
 from gceshim.simulator import Simulator, SimulatorSettings
 from gceshim.testing.journal import MemorySteps
+from tests import snapshots
 
 ZONE = "sandbox-1-a"
 SG_ZONE = "sandbox-sg-a"
@@ -81,9 +82,17 @@ class Cloud:
 
 
 @asynccontextmanager
-async def cloud(simulator: SimulatorSettings | None = None, **settings: Any) -> AsyncIterator[Cloud]:
-    """A simulator and a driver for it, both closed at the end; the simulator must not have failed."""
+async def cloud(
+    simulator: SimulatorSettings | None = None, snapshot: bytes | None = None, **settings: Any
+) -> AsyncIterator[Cloud]:
+    """
+    A simulator and a driver for it, both closed at the end; the simulator must not have failed.
+
+    :param snapshot: what the simulator holds, if not just its data set.
+    """
     sim = Simulator(simulator or SimulatorSettings(job_seconds=0.01))
+    if snapshot is not None:
+        snapshots.put_back(sim, snapshot)
     url = await sim.start()
     driver = CloudStackDriver.create({"url": url, **settings})
     try:

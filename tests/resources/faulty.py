@@ -9,7 +9,6 @@ the end the cloud holds what it held before and the operation names the cause, o
 
 from __future__ import annotations
 
-import pickle
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -20,9 +19,9 @@ from typing import Any
 
 from gceshim.protocol.discovery import Document
 from gceshim.simulator import Simulator, SimulatorSettings
-from gceshim.simulator.inspection import Inspection
 from gceshim.testing.gce import Body, Gce
 from gceshim.testing.world import World
+from tests import snapshots
 from tests.resources.holdings import holdings
 
 #: Answers with the operation that it began.
@@ -56,7 +55,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Start:
-    """A world that was prepared and is closed: the server's folder, and what the simulated cloud held, pickled."""
+    """A world that was prepared and is closed: the server's folder, and what the simulated cloud held."""
 
     document: Document
     settings: SimulatorSettings
@@ -70,8 +69,7 @@ class Start:
         home = _fresh(self.home.parent)
         shutil.copytree(self.home, home, dirs_exist_ok=True)
         world = World(home, self.document, self.settings)
-        world.cloudstack.cloud.state = pickle.loads(self.cloud)
-        world.cloudstack.inspect = Inspection(world.cloudstack.cloud.state)
+        snapshots.put_back(world.cloudstack, self.cloud)
         async with world:
             gce = await world.gce()
             assert await _state(gce, world.cloudstack) == self.state
@@ -119,7 +117,7 @@ class Scenario:
                 await self.first(world, gce)
             await self.prepare(world, gce)
             state = await _state(gce, world.cloudstack)
-        return Start(document, self.settings, home, pickle.dumps(world.cloudstack.cloud.state), state)
+        return Start(document, self.settings, home, snapshots.taken(world.cloudstack), state)
 
     async def _with(
         self, world: World, gce: Gce, fault: Fault, report: Report, *, before: Counter[str], after: Counter[str]
