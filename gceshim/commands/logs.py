@@ -24,21 +24,36 @@ _SECRETS: Final = re.compile(
 )
 
 
+# Line ends of all kinds, and what terminals obey.
+_CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
+    ord("\n"): "\\n",
+    ord("\r"): "\\r",
+    ord("\t"): "\\t",
+    0x2028: "\\u2028",
+    0x2029: "\\u2029",
+}
+
+
 def masked(text: str) -> str:
     """The text with the values of what looks like a key, a signature, a token or a password taken out."""
     return _SECRETS.sub(r"\g<name>***", text)
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-01-31T12:00:00.000Z INFO gceshim.protocol: message [request-id]`."""
+    """
+    `2026-01-31T12:00:00.000Z INFO gceshim.protocol: message [request-id]`, one line; of a trace more, indented.
+
+    Nothing that callers or CloudStack say can look like another record.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         request_id = getattr(record, "request_id", "")
-        message = record.getMessage()
+        message = record.getMessage().translate(_CONTROLS)
         known = f" [{request_id}]" if request_id and request_id not in message else ""
         line = f"{_time(record)} {record.levelname} {record.name}: {message}{known}"
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            trace = self.formatException(record.exc_info).splitlines()
+            line += "".join(f"\n    {part.translate(_CONTROLS)}" for part in trace)
         return masked(line)
 
 
@@ -71,6 +86,13 @@ class TraceFilter(logging.Filter):
         return True
 
 
+class StrangersFilter(logging.Filter):
+    """Leaves out what Tornado warns of for each client that speaks no TLS, or not ours: it would fill the log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.name != "tornado.general" or not str(record.msg).startswith("SSL Error on")
+
+
 def _time(record: logging.LogRecord) -> str:
     moment = datetime.fromtimestamp(record.created, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -84,6 +106,7 @@ def set_up(settings: LogSection, stream: TextIO | None = None) -> None:
     too, below that.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
+    handler.addFilter(StrangersFilter())
     handler.addFilter(TraceFilter())
     handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
     root = logging.getLogger()
