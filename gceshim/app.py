@@ -19,8 +19,8 @@ from tornado import routing
 
 from gceshim import __version__
 from gceshim.auth import keyring
+from gceshim.auth.attempts import Attempts
 from gceshim.auth.authenticator import BearerAuthenticator
-from gceshim.auth.consent.attempts import Attempts
 from gceshim.auth.consent.origins import Bindings
 from gceshim.auth.consent.service import ConsentOptions, ConsentService
 from gceshim.auth.credentials import CredentialVault
@@ -142,10 +142,11 @@ class Shim:
         )
         self.instruments.watch(self.driver, self.engine, self.service, self.tokens)
 
+        attempts = Attempts(settings.oauth.sign_in_attempts_per_minute)
         self.consent = ConsentService(
             grants,
             sign_in,
-            Attempts(settings.oauth.sign_in_attempts_per_minute),
+            attempts,
             bindings,
             ConsentOptions(
                 address=self.service.address,
@@ -161,6 +162,8 @@ class Shim:
                 id_tokens=id_tokens,
                 vault=self.vault,
                 sign_in=sign_in,
+                attempts=attempts,
+                address=self.service.address,
                 assertions=self.assertions,
                 lifetimes=Lifetimes(settings.auth.token_lifetime_seconds, settings.oauth.refresh_token_days),
                 paths=TOKEN_PATHS,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from gceshim.auth.attempts import key_identity
+
 PASSWORD: Final = "password"  # noqa: S105 the name of a way, and of a field
 KEYS: Final = "keys"
 
@@ -113,7 +115,7 @@ class Typed:
     def identity(self) -> str:
         """Who wants to sign in, for counting attempts: CloudStack does not tell A from a in names."""
         if self.way == KEYS:
-            return f"key {self.values['api_key'].strip()}"
+            return key_identity(self.values["api_key"])
         domains = [part for part in self.values["domain"].strip().casefold().split("/") if part]
         if domains[:1] == ["root"]:
             del domains[0]

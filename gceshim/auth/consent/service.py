@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
+from gceshim.auth.attempts import Attempts, TooManyAttempts
 from gceshim.auth.consent import words
-from gceshim.auth.consent.attempts import Attempts, TooManyAttempts
 from gceshim.auth.consent.fields import KEYS, Typed, panels
 from gceshim.auth.consent.origins import Bindings, Site, is_ours, set_cookie, site
 from gceshim.auth.consent.pages import Alert, Consent, Pages, redirect
@@ -142,12 +142,16 @@ class ConsentService:
                 stored = await self._signed_in(typed)
             code = await self._grants.allow(asked, stored.subject)
         except SignInRefused as exc:  # the one outcome that counts
+            self._attempts.failed(attempt)
             LOG.info("signing in with %s was refused", typed.way)
             return self._page(request, asked, 403, typed=typed, alert=_alert(exc), refused=True)
         except (BackendUnavailable, StoreError, TimeoutError) as exc:
             self._attempts.forget(attempt)
             LOG.warning("signing in with %s could not be tried: %s", typed.way, type(exc).__name__)
             return self._page(request, asked, 503, typed=typed, alert=_UNAVAILABLE)
+        except BaseException:
+            self._attempts.failed(attempt)
+            raise
         self._attempts.succeeded(attempt)
         LOG.info("%s allowed %s to act for them", stored.subject, asked.client.name)
         return self._done(request, self._deliver(asked, code, stored.account.email))

@@ -43,6 +43,12 @@ def too_many(error: RateLimitExceeded) -> OAuthError:
     return OAuthError("temporarily_unavailable", error.message, status=error.status, headers=error.headers)
 
 
+def too_many_attempts(after_seconds: int) -> OAuthError:
+    """What is answered to those who have not known a client's secret too often."""
+    text = "Too many attempts of this client have failed; wait, and try again."
+    return OAuthError("temporarily_unavailable", text, status=429, headers={"Retry-After": str(after_seconds)})
+
+
 def error_reply(error: OAuthError) -> WireReply:
     """The error as an HTTP reply."""
     body = {"error": error.error, "error_description": error.description}

@@ -13,12 +13,20 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
-from gceshim.auth.credentials import CredentialVault
-from gceshim.auth.errors import CredentialsNotFound, InvalidToken, RevokedToken, SignInRefused, WrongKey
+from gceshim.auth.attempts import Attempts, TooManyAttempts, key_identity
+from gceshim.auth.credentials import CredentialVault, StoredCredentials
+from gceshim.auth.errors import (
+    BackendUnavailable,
+    CredentialsNotFound,
+    InvalidToken,
+    RevokedToken,
+    SignInRefused,
+    WrongKey,
+)
 from gceshim.auth.oauth import clients, forms, scopes
 from gceshim.auth.oauth.grants import Grants
 from gceshim.auth.oauth.id_tokens import Identity, IdTokens
-from gceshim.auth.oauth.replies import OAuthError, reply
+from gceshim.auth.oauth.replies import OAuthError, reply, too_many_attempts
 from gceshim.auth.oauth.token_rules import (
     AUTHORIZATION_CODE,
     CLIENT_CREDENTIALS,
@@ -32,6 +40,7 @@ from gceshim.auth.sign_in import SignIn
 from gceshim.auth.tokens import Tokens
 from gceshim.protocol.wire import WireReply, WireRequest
 from gceshim.stores.base import TokenRecord
+from gceshim.stores.errors import StoreError
 from gceshim.trace import current
 
 REFRESH: Final = "refresh"
@@ -54,12 +63,14 @@ class _Call:
     A request to the endpoint.
 
     :param issuer: URL of this server. :param client: None if the request names none that can be.
+    :param address: where the request comes from.
     """
 
     parameters: Mapping[str, str]
     issuer: str
     client: clients.Client | None
     secret: str
+    address: str
 
     def brought(self, name: str) -> str:
         """The value of a parameter; "" if it is not there."""
@@ -68,7 +79,8 @@ class _Call:
 
 class TokenEndpoint:
     """
-    :param sign_in: tells whose a key client's pair is.
+    :param sign_in: tells whose a key client's pair is. :param attempts: how often it may have been told in vain.
+    :param address: where a request comes from.
     :param assertions: checks what service accounts have signed.
     :param paths: of this endpoint, below the server's URL: an assertion may be for any of them.
     """
@@ -81,6 +93,8 @@ class TokenEndpoint:
         id_tokens: IdTokens,
         vault: CredentialVault,
         sign_in: SignIn,
+        attempts: Attempts,
+        address: Callable[[WireRequest], str],
         assertions: Assertions,
         lifetimes: Lifetimes,
         paths: Collection[str],
@@ -90,6 +104,8 @@ class TokenEndpoint:
         self._id_tokens = id_tokens
         self._vault = vault
         self._sign_in = sign_in
+        self._attempts = attempts
+        self._address = address
         self._assertions = assertions
         self._lifetimes = lifetimes
         self._paths = tuple(paths)
@@ -109,7 +125,8 @@ class TokenEndpoint:
         """
         parameters = forms.form(request)
         credentials = forms.client_credentials(request, parameters)
-        call = _Call(parameters, issuer, clients.find(credentials.client_id), credentials.secret)
+        client = clients.find(credentials.client_id)
+        call = _Call(parameters, issuer, client, credentials.secret, self._address(request))
         grant_type = parameters.get("grant_type")
         if grant_type is None:
             raise OAuthError("invalid_request", "Missing grant_type parameter.")
@@ -205,9 +222,30 @@ class TokenEndpoint:
         if call.client is None or call.client.public:
             return facts
         try:
-            return replace(facts, account=await self._sign_in.with_keys(call.client.id, call.secret))
+            return replace(facts, account=await self._signed_in(call, call.client.id))
         except SignInRefused as exc:
             return replace(facts, problem=exc.message)
+
+    async def _signed_in(self, call: _Call, api_key: str) -> StoredCredentials:
+        """
+        Whose the pair is.
+
+        :raises SignInRefused: it is no pair. :raises OAuthError: too many were none.
+        """
+        try:
+            attempt = await self._attempts.begin_program(call.address, key_identity(api_key))
+        except TooManyAttempts as exc:
+            raise too_many_attempts(exc.retry_after_seconds) from exc
+        try:
+            stored = await self._sign_in.with_keys(api_key, call.secret)
+        except (BackendUnavailable, StoreError):
+            self._attempts.forget(attempt)
+            raise
+        except BaseException:
+            self._attempts.failed(attempt)
+            raise
+        self._attempts.succeeded(attempt)
+        return stored
 
     async def _identity(self, subject: str) -> Identity:
         try:

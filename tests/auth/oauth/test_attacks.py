@@ -26,7 +26,7 @@ from gceshim.testing.world import World
 from tests.auth.consent.visitor import Visitor
 from tests.auth.service_accounts.signing import signed
 
-from .program import ADC, CHALLENGE, GCLOUD, JWT_BEARER, LOOPBACK, PKCE, SCOPE, VERIFIER, Program, robot
+from .program import ADC, CHALLENGE, GCLOUD, JWT_BEARER, LOOPBACK, PKCE, SCOPE, VERIFIER, Answer, Program, robot
 
 
 @pytest.fixture
@@ -375,3 +375,50 @@ async def test_no_forged_token_is_taken_anywhere(program: Program, world: World)
         )
         assert (await program.refresh(token)).error == (400, "invalid_grant"), name
         assert (await program.exchange(token)).error == (400, "invalid_grant"), name
+
+
+# Secrets of key clients
+
+
+@pytest.mark.parametrize("shim_settings", [{"oauth.sign_in_attempts_per_minute": 3, "server.trust_proxy": True}])
+@pytest.mark.gen_test
+async def test_guessing_a_clients_secret_ends_after_a_few_attempts(program: Program, world: World) -> None:
+    """By whichever grant; CloudStack is asked no more, another client goes on, and so does the owner elsewhere."""
+    api_key, secret_key = program.keys
+    other_key, other_secret = world.cloudstack.keys("other")
+
+    async def ask(secret: str, key: str = api_key, address: str = "192.0.2.1") -> Answer:
+        form = {"grant_type": "client_credentials", "client_id": key, "client_secret": secret}
+        return await program.post("/token", {"X-Forwarded-For": address}, **form)
+
+    code = await program.code(client_id=api_key)
+    for _ in range(3):
+        assert (await ask("x")).error == (401, "invalid_client")
+    asked = len(world.cloudstack.calls)
+    for secret in ("x", secret_key):
+        refused = await ask(secret)
+        assert refused.error == (429, "temporarily_unavailable")
+        assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    exchange = {"grant_type": "authorization_code", "code": code, "redirect_uri": LOOPBACK, "client_id": api_key}
+    refused = await program.post("/token", {"X-Forwarded-For": "192.0.2.1"}, client_secret=secret_key, **exchange)
+    assert refused.error == (429, "temporarily_unavailable")
+    assert len(world.cloudstack.calls) == asked
+    assert (await ask(other_secret, other_key)).status == 200
+    assert (await ask(secret_key, address="192.0.2.2")).status == 200
+    for host in range(3, 6):
+        for _ in range(2):
+            await ask("x", address=f"192.0.2.{host}")
+    assert (await ask(secret_key, address="192.0.2.9")).status == 429
+    assert (await ask(secret_key, address="192.0.2.2")).status == 200
+
+
+@pytest.mark.parametrize("shim_settings", [{"oauth.sign_in_attempts_per_minute": 3}])
+@pytest.mark.gen_test
+async def test_programs_that_come_at_once_with_the_right_secret_are_all_let_in(program: Program) -> None:
+    """A night's jobs begin in the same second, with one key pair, behind one address."""
+    api_key, secret_key = program.keys
+    form = {"grant_type": "client_credentials", "client_id": api_key, "client_secret": secret_key}
+    answers = await asyncio.gather(*(program.post("/token", **form) for _ in range(20)))
+    assert [answer.status for answer in answers] == [200] * 20
+    guesses = await asyncio.gather(*(program.post("/token", **form | {"client_secret": "x"}) for _ in range(20)))
+    assert sorted(answer.status for answer in guesses) == [401] * 3 + [429] * 17

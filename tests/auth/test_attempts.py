@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gceshim.auth.consent.attempts import MAX_ENTRIES, Attempts, TooManyAttempts
+from gceshim.auth.attempts import MAX_ENTRIES, Attempts, TooManyAttempts
+from tests.stores.running import in_loop
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 
@@ -172,3 +174,75 @@ def test_no_minute_sees_more_failures_than_allowed(steps: list[tuple[str, str, i
     for address, times in itertools.groupby(sorted(let_through), key=lambda item: item[0]):
         moments = [moment for _, moment in times]
         assert all(later - first >= 60 for first, later in zip(moments, moments[3:], strict=False)), address
+
+
+async def outcome(attempts: Attempts, address: str = HERE, identity: str = "key") -> int:
+    """The seconds that a program has to wait; 0 if its attempt is let through."""
+    try:
+        attempts.forget(await attempts.begin_program(address, identity))
+    except TooManyAttempts as exc:
+        return exc.retry_after_seconds
+    return 0
+
+
+async def guess(attempts: Attempts, times: int, address: str = HERE, identity: str = "key") -> None:
+    for _ in range(times):
+        attempts.failed(await attempts.begin_program(address, identity))
+
+
+@in_loop
+async def test_a_programs_failures_count_for_its_own_key_alone(attempts: Attempts) -> None:
+    """Of many programs at one address one has an old secret: the others go on."""
+    await guess(attempts, 3)
+    assert await outcome(attempts) == 60
+    assert await outcome(attempts, identity="another key") == 0
+    assert await outcome(attempts, THERE) == 0
+
+
+@in_loop
+async def test_a_key_is_guessed_from_many_addresses_no_faster_than_a_user(attempts: Attempts) -> None:
+    """And its owner comes in where they were; on the page the same failures count."""
+    attempts.succeeded(await attempts.begin_program(HERE, "key"))
+    for host in range(3):
+        await guess(attempts, 3, f"198.51.100.{host}")
+    assert await outcome(attempts, THERE) == 60
+    assert waits(attempts, THERE, "key") == 60
+    assert await outcome(attempts, HERE) == 0
+
+
+@in_loop
+async def test_of_programs_that_come_at_once_so_many_are_tried_as_may_fail(attempts: Attempts) -> None:
+    """A hundred jobs that begin together have all the right secret; a hundred guesses have not."""
+    running = most = tried = 0
+
+    async def come(right: bool) -> bool:
+        nonlocal running, most, tried
+        try:
+            attempt = await attempts.begin_program(HERE, f"right: {right}")
+        except TooManyAttempts:
+            return False
+        running, tried = running + 1, tried + 1
+        most = max(most, running)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        running -= 1
+        if right:
+            attempts.succeeded(attempt)
+        else:
+            attempts.failed(attempt)
+        return True
+
+    async with asyncio.timeout(30):
+        assert all(await asyncio.gather(*(come(True) for _ in range(100))))
+        assert (most, tried) == (3, 100)
+        let_through = await asyncio.gather(*(come(False) for _ in range(100)))
+    assert sum(let_through) == 3
+
+
+@in_loop
+async def test_who_waits_for_others_is_told_as_soon_as_it_is_certain(attempts: Attempts) -> None:
+    """That somebody else is still under way does not matter to who has failed too often."""
+    owner = await attempts.begin_program(THERE, "key")
+    await guess(attempts, 3)
+    assert await outcome(attempts) == 60
+    attempts.succeeded(owner)

@@ -8,16 +8,21 @@ but not from an address from which that identity has signed in lately, and not o
 key is another identity than the user it belongs to. What succeeds counts for nobody, and what was turned down here is
 not counted again, so that asking too early makes no wait longer.
 
+Programs that hold a key pair come many at a time, and many of them from one address: theirs are counted for each
+identity at each address (`begin_program`), and of those that come at once so many are tried as may fail, and the others
+once that is known.
+
 All of it is in memory, for one server process, and bounded: the oldest entries give way.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ipaddress
 import math
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -37,10 +42,14 @@ class TooManyAttempts(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One that is under way. Until it turns out otherwise it counts as failed: many at once are no way round."""
+    """
+    One that is under way. Until it turns out otherwise it counts as failed: many at once are no way round.
 
-    address: str
-    identity: str
+    :param keys: under which it is counted. :param pair: the identity at this address.
+    """
+
+    keys: tuple[str, str]
+    pair: str
     began: float
 
 
@@ -54,6 +63,8 @@ class Attempts:
         self._clock = clock
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
         self._known: OrderedDict[str, None] = OrderedDict()
+        self._undecided: Counter[str] = Counter()
+        self._decided = asyncio.Event()
 
     def begin(self, address: str, identity: str) -> Attempt:
         """
@@ -62,22 +73,33 @@ class Attempts:
         :param address: where the attempt comes from. An IPv6 network of 64 bits is one address.
         :param identity: who is being signed in, in whatever words; only a digest is kept. :raises TooManyAttempts:
         """
-        attempt = Attempt(_network(address), _digest(identity), self._clock())
-        limits = {attempt.address: self._per_minute}
-        if self._pair(attempt) not in self._known:
-            limits[attempt.identity] = self._per_minute * IDENTITY_FACTOR
-        waits = [self._wait_seconds(key, limit, attempt.began) for key, limit in limits.items()]
-        if max(waits) > 0:
-            raise TooManyAttempts(math.ceil(max(waits)))
-        for key in (attempt.address, attempt.identity):
-            self._failures.setdefault(key, deque()).append(attempt.began)
-            self._failures.move_to_end(key)
-        _shorten(self._failures)
-        return attempt
+        place, who = _network(address), _digest(identity)
+        return self._begin(place, who, f"{who} {place}")
+
+    async def begin_program(self, address: str, identity: str) -> Attempt:
+        """
+        As `begin`, for a program with a key pair: waits for others that are under way, if only they stand against it.
+
+        :raises TooManyAttempts:
+        """
+        who = _digest(identity)
+        pair = f"{who} {_network(address)}"
+        while True:
+            try:
+                return self._begin(pair, who, pair)
+            except TooManyAttempts:
+                if any(self._certain(key) >= limit for key, limit in self._limits(pair, who, pair).items()):
+                    raise
+            await self._decided.wait()
+
+    def failed(self, attempt: Attempt) -> None:
+        """It counts for a minute from its beginning."""
+        self._decide(attempt)
 
     def forget(self, attempt: Attempt) -> None:
         """It does not count: the backend could not tell."""
-        for key in (attempt.address, attempt.identity):
+        self._decide(attempt)
+        for key in attempt.keys:
             times = self._failures.get(key, deque())
             if attempt.began in times:
                 times.remove(attempt.began)
@@ -87,9 +109,41 @@ class Attempts:
     def succeeded(self, attempt: Attempt) -> None:
         """It does not count, and others' failures do not shut this identity out at this address any more."""
         self.forget(attempt)
-        self._known[self._pair(attempt)] = None
-        self._known.move_to_end(self._pair(attempt))
+        self._known[attempt.pair] = None
+        self._known.move_to_end(attempt.pair)
         _shorten(self._known)
+
+    def _begin(self, place: str, who: str, pair: str) -> Attempt:
+        attempt = Attempt((place, who), pair, self._clock())
+        limits = self._limits(place, who, pair)
+        waits = [self._wait_seconds(key, limit, attempt.began) for key, limit in limits.items()]
+        if max(waits) > 0:
+            raise TooManyAttempts(math.ceil(max(waits)))
+        for key in attempt.keys:
+            self._failures.setdefault(key, deque()).append(attempt.began)
+            self._failures.move_to_end(key)
+            self._undecided[key] += 1
+        _shorten(self._failures)
+        return attempt
+
+    def _limits(self, place: str, who: str, pair: str) -> dict[str, int]:
+        limits = {place: self._per_minute}
+        if pair not in self._known:
+            limits[who] = self._per_minute * IDENTITY_FACTOR
+        return limits
+
+    def _certain(self, key: str) -> int:
+        """How many have failed, less those of which it is not known."""
+        return len(self._failures.get(key, ())) - self._undecided[key]
+
+    def _decide(self, attempt: Attempt) -> None:
+        """Whoever waits for one that is under way looks again."""
+        for key in attempt.keys:
+            self._undecided[key] -= 1
+            if self._undecided[key] <= 0:
+                del self._undecided[key]
+        decided, self._decided = self._decided, asyncio.Event()
+        decided.set()
 
     def _wait_seconds(self, key: str, limit: int, now: float) -> float:
         times = self._failures.get(key)
@@ -99,9 +153,10 @@ class Attempts:
             times.popleft()
         return times[-limit] + WINDOW_SECONDS - now if len(times) >= limit else 0.0
 
-    @staticmethod
-    def _pair(attempt: Attempt) -> str:
-        return f"{attempt.identity} {attempt.address}"
+
+def key_identity(api_key: str) -> str:
+    """An API key as an identity, wherever it is typed."""
+    return f"key {api_key.strip()}"
 
 
 def _network(address: str) -> str:
