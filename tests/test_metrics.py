@@ -75,6 +75,8 @@ async def test_metrics_tell_of_all_parts(world: World, gce: Gce) -> None:
     assert found["gceshim_store_seconds_count"]['call="operations.insert"'] == 1
     assert found["gceshim_tokens_issued_total"]['kind="access"'] == 1
     assert found["gceshim_build_info"].popitem()[1] == 1
+    assert 0 < found["process_open_fds"][""] <= found["process_max_fds"][""]
+    assert found["process_resident_memory_bytes"][""] > 2**20
     assert "gceshim_event_loop_lag_seconds_count" in found
 
 

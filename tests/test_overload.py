@@ -180,6 +180,11 @@ def test_strangers_are_counted_by_where_they_come_from():
             assert refused(reply) == TOO_MANY  # one customer has them all
             assert (await gce("GET", INSTANCE, headers={**BEARER, **here})).status == 200
             assert gce.service.limiter.refused == {"address": 4}
+            for last in range(3):  # some proxies say the port as well, which is another each time
+                for form in (f"203.0.113.9:{4000 + last}", f"[2001:db8:3::1]:{4000 + last}"):
+                    assert (await gce("GET", INSTANCE, headers={"X-Forwarded-For": form})).status == 401
+            for form in ("203.0.113.9:4009", "203.0.113.9", "[2001:db8:3::1]:4009", "2001:db8:3::2"):
+                assert refused(await gce("GET", INSTANCE, headers={"X-Forwarded-For": form})) == TOO_MANY
 
     run(main())
 

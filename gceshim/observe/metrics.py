@@ -11,7 +11,7 @@ import platform
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -55,6 +55,7 @@ class Metrics:
             buckets=_LAG_SECONDS,
             registry=registry,
         )
+        ProcessCollector(registry=registry)
         build = Gauge("gceshim_build_info", "1, with the versions.", ["version", "python"], registry=registry)
         build.labels(version, platform.python_version()).set(1)
 
