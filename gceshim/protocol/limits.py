@@ -184,7 +184,7 @@ class Gates:
 
 
 def _network(address: str) -> str:
-    """What counts as one address: of IPv6 each customer has a whole network. A port, which proxies may add, does not."""
+    """What counts as one address: of IPv6 each customer has a whole network. A port, as proxies may add, does not."""
     if address.startswith("["):
         address = address[1:].partition("]")[0]
     elif address.count(":") == 1:
