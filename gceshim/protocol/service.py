@@ -278,7 +278,8 @@ class Service:
         bearer = _bearer(request) or standard.bearer
         caller = await self._authenticator.authenticate(bearer, request.headers)
         trace.subject = caller.subject
-        waits = route.method.name == "wait" or _wait_seconds(request) is not None
+        prefers = request.method != "GET" and _wait_seconds(request) is not None
+        waits = prefers or route.method.name == "wait"
         async with self.limiter.admitted(caller.subject, waits=waits):
             return await self._call(request, api, route, query, caller)
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gceshim.protocol.call import Call
+from gceshim.protocol.limits import Limits
 
 from .harness import BEARER, ZONE, Table, request_bytes, serving, serving_in_thread
 from .test_batch import answers, gcloud_batch, gcloud_part, headers
@@ -105,6 +106,33 @@ def test_so_many_parts_run_at_once_and_no_more():
             await until(lambda: gce.table.under_way == 300)
             gce.table.let_go.set()
             assert len(answers(await batch)) == 300
+
+    asyncio.run(main())
+
+
+def test_a_read_does_not_wait_whatever_it_prefers():
+    """Else a header would do to have as many of them at once as operations may be waited for."""
+
+    async def main():
+        limits = Limits(concurrent_requests=2, concurrent_waits=100, patience_seconds=0.05)
+        async with serving(SlowTable(), batch_concurrency=7) as gce:
+            read = f"{ZONE}/instances/slow"
+            override = "X-HTTP-Method-Override: GET\nPrefer: wait=9"
+            parts = [f"GET {read} HTTP/1.1\nPrefer: wait=9", f"POST {read} HTTP/1.1\n{override}"] * 25
+            body = "".join(f"--b\nContent-ID: <n+{n}>\n\n{part}\n\n" for n, part in enumerate(parts)) + "--b--"
+            batch = asyncio.create_task(gce("POST", "/batch", body=body.encode(), headers=headers("b")))
+            await until(lambda: gce.table.under_way == 7)
+            gce.table.let_go.set()
+            assert {status for status, _ in answers(await batch).values()} == {200}
+            assert gce.table.most_under_way == 7
+        async with serving(SlowTable(), limits=limits) as gce:
+            sent = {**BEARER, "Prefer": "wait=9"}
+            reads = [asyncio.create_task(gce("GET", f"{ZONE}/instances/slow", headers=sent)) for _ in range(2)]
+            await until(lambda: gce.table.under_way == 2)
+            assert (await gce("GET", f"{ZONE}/instances/slow", headers=sent)).status == 429
+            assert (await gce("POST", f"{ZONE}/operations/o/wait", headers=sent)).status == 200
+            gce.table.let_go.set()
+            assert [reply.status for reply in await asyncio.gather(*reads)] == [200, 200]
 
     asyncio.run(main())
 

@@ -56,3 +56,14 @@ async def test_an_id_that_was_for_another_request_is_refused(gce: Gce) -> None:
     assert error["code"] == 400
     assert "Invalid value for field 'requestId'" in error["message"]
     assert new["code"] == 409
+
+
+async def test_an_id_is_for_one_method(gce: Gce, cloudstack: Simulator) -> None:
+    """Methods without a body differ in nothing else: one who asks to stop is not told that it was reset."""
+    await gce.done(await gce.call("compute.instances.insert", **HERE, body=insert_body("vm-1")))
+    arguments = {**HERE, "instance": "vm-1", "requestId": FIRST}
+    await gce.done(await gce.call("compute.instances.reset", **arguments))
+    error = await gce.error("compute.instances.stop", **arguments)
+
+    assert (error["code"], "'requestId'" in error["message"]) == (400, True)
+    assert [vm.state for vm in cloudstack.vms("demo")] == ["Running"]
