@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import random
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
@@ -23,7 +25,7 @@ from gceshim.model import (
 from gceshim.simulator import Simulator, SimulatorSettings
 from gceshim.simulator import entities as model
 from gceshim.simulator.settings import ZoneSettings
-from tests.drivers.firewall_oracle import Packet, cloudstack_passes, gce_passes
+from tests.drivers.firewall_oracle import Packet, cloudstack_passes, gce_passes, number_of
 from tests.drivers.inprocess import PlainSteps, driver_for
 from tests.drivers.worlds import on_loop
 
@@ -169,19 +171,36 @@ class Field:
         self.outcomes["retag"] += 1
 
     def packet(self, vm: model.Vm) -> Packet:
-        """Any packet of a machine's."""
+        """Any packet of a machine's; half of them are of those that one of the rules is about, or just not."""
         pick = self.random
-        ingress = pick.random() < 0.7
         others = [other for other in self.sim.vms("demo") if other is not vm]
+        if self.rules and pick.random() < 0.5:
+            return self._aimed(pick.choice(list(self.rules.values())), others)
         far_vm = pick.choice(others) if self.kind == "groups" and pick.random() < 0.3 else None
-        return Packet(
-            ingress=ingress,
-            far=(far_vm.nics[0].address or "") if far_vm else pick.choice(FAR),
-            protocol=pick.choice((6, 6, 6, 17, 1, 50, 132, 112, 2)),
-            port=pick.choice((22, 80, 25, 21, 31, 8080, 1, 65_535, 443)),
-            far_vm=far_vm,
-            far_tags=self.tags[far_vm.name] if far_vm else (),
+        protocol = pick.choice((6, 6, 6, 17, 1, 50, 132, 112, 2))
+        port = pick.choice((22, 80, 25, 21, 31, 8080, 1, 65_535, 443))
+        return self._packet(pick.random() < 0.7, pick.choice(FAR), protocol, port, far_vm)
+
+    def _aimed(self, rule: Firewall, others: Sequence[model.Vm]) -> Packet:
+        pick = self.random
+        item = pick.choice(rule.protocols)
+        number = number_of(item.name)
+        low, _, high = pick.choice(item.ports or ("22-80",)).partition("-")
+        port = pick.choice((int(low) - 1, int(low), int(high or low), int(high or low) + 1))
+        near = [other for other in others if set(self.tags[other.name]) & set(rule.source_tags)]
+        cidr = ipaddress.ip_network(pick.choice(rule.source_ranges or rule.destination_ranges or CIDRS), strict=False)
+        return self._packet(
+            rule.direction is Direction.INGRESS,
+            str(pick.choice([*(far for far in map(ipaddress.ip_address, FAR) if far in cidr), cidr[0], cidr[-1]])),
+            pick.choice((6, 17)) if number is None else number,
+            max(0, min(port, 65_535)),
+            pick.choice(near) if near and pick.random() < 0.7 else None,
         )
+
+    def _packet(self, ingress: bool, far: str, protocol: int, port: int, far_vm: model.Vm | None) -> Packet:
+        if far_vm is None:
+            return Packet(ingress, far, protocol, port)
+        return Packet(ingress, far_vm.nics[0].address or "", protocol, port, far_vm, self.tags[far_vm.name])
 
 
 @pytest.mark.parametrize(("kind", "seed"), [(kind, seed) for kind in ("vpc", "isolated", "isolated-open", "groups") for seed in (1, 2)])  # fmt: skip  # noqa: E501
