@@ -26,6 +26,8 @@ Kept with the machine and echoed: they say nothing that CloudStack could act on,
 That a machine may be preempted is a leave that CloudStack never takes.
 """
 
+_MOST_DISKS: Final = 128
+_MOST_INTERFACES: Final = 10
 _NOT_HERE: Final = "Not supported by this server."
 _NO_IPV6: Final = "Only IPv4 is supported."
 _NO_KEYS: Final = "Encryption keys of the caller's own are not supported."
@@ -157,14 +159,14 @@ def from_gce(call: Call, project_metadata: Mapping[str, str]) -> InstanceSpec:
     for name in ("name", "machineType"):
         if not body.get(name):
             raise call.missing(name)
-    disks = body.get("disks", ())
+    disks = _at_most(call, "disks", _MOST_DISKS)
     boot = boot_disk(call, disks)
     return InstanceSpec(
         name=body["name"],
         zone=call.zone,
         machine_type=machine_type(call, body["machineType"]),
         image=source_image(call, boot),
-        interfaces=_interfaces(call, body.get("networkInterfaces", ())),
+        interfaces=_interfaces(call, _at_most(call, "networkInterfaces", _MOST_INTERFACES)),
         boot_disk_size_bytes=size_bytes(call, boot, "disks[0]"),
         boot_disk_type=disk_type(call, boot, "disks[0]"),
         boot_device_name=boot.get("deviceName", ""),
@@ -179,6 +181,14 @@ def from_gce(call: Call, project_metadata: Mapping[str, str]) -> InstanceSpec:
         deletion_protection=body.get("deletionProtection", False),
         kept={name: body[name] for name in KEPT if name in body},
     )
+
+
+def _at_most(call: Call, field: str, most: int) -> Sequence[Mapping[str, Any]]:
+    """Each is looked up in CloudStack before the request is answered. Source: GCE's limits of a machine."""
+    items: Sequence[Mapping[str, Any]] = call.body.get(field, ())
+    if len(items) > most:
+        raise Invalid(invalid_value(call.field(field), f"{len(items)} items", f"At most {most} are allowed."))
+    return items
 
 
 def machine_type(call: Call, text: str) -> str:

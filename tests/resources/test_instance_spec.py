@@ -154,6 +154,14 @@ def test_the_project_may_be_written_in_each_way(project: str) -> None:
     assert (spec.machine_type, spec.image.project, spec.interfaces[0].network) == ("small", "p1", "n1")
 
 
+def test_a_machine_may_have_as_many_disks_and_interfaces_as_on_gce() -> None:
+    """Each is looked up in CloudStack, and a body has room for thousands."""
+    disks = [*BODY["disks"], *[{"source": f"d{n}"} for n in range(125)]]
+    spec = from_gce(call_with(changed(disks=disks, networkInterfaces=[{"network": f"n{n}"} for n in range(10)])), {})
+
+    assert (len(spec.disks), len(spec.interfaces)) == (127, 10)
+
+
 @pytest.mark.parametrize(
     ("members", "error", "words"),
     [
@@ -175,6 +183,12 @@ def test_the_project_may_be_written_in_each_way(project: str) -> None:
         ({"disks": [*BODY["disks"], {"source": "d", "initializeParams": {}}]}, Invalid, "'resource.disks[3]'"),
         ({"disks": [{"source": "zones/z1-a/disks/d"}]}, Invalid, "'resource.disks[0].source'"),
         ({"disks": [{"boot": True}]}, Required, "'resource.disks[0].initializeParams.sourceImage'"),
+        (
+            {"disks": [*BODY["disks"], *[{"source": f"d{n}"} for n in range(126)]]},
+            Invalid,
+            "'resource.disks': '129 items'",
+        ),
+        ({"networkInterfaces": [{}] * 11}, Invalid, "'resource.networkInterfaces': '11 items'"),
         ({"labels": {"Upper": "x"}}, Invalid, "'resource.labels'"),
         ({"labels": {"k": "v" * 64}}, Invalid, "'resource.labels'"),
         ({"labels": {f"k{n}": "v" for n in range(65)}}, Invalid, "65 labels"),
