@@ -61,3 +61,25 @@ async def test_a_disk_taken_for_another_of_its_name_is_one_disk(made: bool, alik
         [disk] = [outcome for outcome in ended if outcome is not refusal]
         assert [volume.name for volume in here.sim.volumes()] == ["data"]
         assert await here.driver.disks.get(here.tenant, ZONE, "data") == disk
+
+
+@on_loop
+async def test_who_fails_removes_no_disk_that_is_anothers_by_then() -> None:
+    """It was taken for one's own; but the other was faster with its tags, and has told its caller of it."""
+    async with two_servers() as (here, there):
+        faults = here.sim.faults
+        asked = faults.add("held_request", "createVolume", 1)
+        first = asyncio.ensure_future(make(here, "here"))
+        await asked.reached.wait()
+        answer = faults.add("held_reply", "createVolume", 1)
+        second = asyncio.ensure_future(make(there, "there"))
+        await answer.reached.wait()
+        found = faults.add("held_request", "createTags", 1)
+        asked.release(lost=True)
+        await found.reached.wait()
+        answer.release()
+        disk = await second
+        found.release(lost=True)
+
+        assert isinstance(await first, errors.Unavailable)
+        assert await here.driver.disks.get(here.tenant, ZONE, "data") == disk

@@ -69,7 +69,7 @@ class NewDisks:
             if unknown:
                 made.update(await steps.run(f"undo-{name}-search", lambda: self._made(tenant, plan)))
             for backend_id in sorted(made):
-                await self.remove(steps, f"undo-{name}-{backend_id}", backend_id, plan["name"])
+                await self._take_back(steps, f"undo-{name}-{backend_id}", backend_id, plan["name"])
 
         undo.add(steps, remove, f"disk {plan['name']}")
         try:
@@ -90,8 +90,7 @@ class NewDisks:
         if await set_tags(self._backend, steps, f"{name}-tags", target, wanted=wanted, current=current):
             return backend_id
         if await steps.run(f"{name}-whose", lambda: self._is_anothers(steps, backend_id)):
-            made.remove(backend_id)
-            unknown = True
+            unknown = True  # our own may be there beside it
             raise _taken(plan["name"], plan["zone"], plan["field"])
         raise errors.Failed(f"Disk {plan['name']!r} was given other labels while it was made", kind="disk")
 
@@ -133,6 +132,11 @@ class NewDisks:
             check(found)
             if found["there"]:
                 raise
+
+    async def _take_back(self, steps: Steps, name: str, backend_id: str, shown: str) -> None:
+        """As `remove`, unless another operation has taken it for its own by now."""
+        if not await steps.run(f"{name}-whose", lambda: self._is_anothers(steps, backend_id)):
+            await self.remove(steps, name, backend_id, shown)
 
     async def _create(self, steps: Steps, name: str, plan: DiskPlan, made: set[str]) -> str:
         """The volume without its tags. `made`: its id is added as soon as it is known."""
