@@ -173,6 +173,20 @@ async def test_a_lost_answer_is_made_good(name, command):
         await check(world, made, name)
 
 
+@on_loop
+async def test_user_data_that_may_be_new_is_made_old_again():
+    """The call took effect each time it was asked for, and no answer ever came."""
+    async with cloud(QUICK) as world:
+        made = await prepared(world, "set_metadata")
+        vm = world.sim.vm("vm1")
+        before = (world.sim.tags(vm.uuid), vm.user_data)
+        world.sim.faults.add("lost_reply", command="updateVirtualMachine", times=2)
+        with pytest.raises(errors.Unavailable):
+            await change(world, made, "set_metadata")
+        assert different(made, await read(world)) == {}
+        assert (world.sim.tags(vm.uuid), vm.user_data) == before
+
+
 @pytest.mark.parametrize("name", CHANGES)
 @on_loop
 async def test_a_machine_that_is_gone_is_not_found(name):

@@ -76,6 +76,14 @@ async def a_machine_with_rules(world: World, gce: Gce) -> None:
     await rule_made(gce, "ssh", allowed=[{"IPProtocol": "tcp", "ports": ["22"]}])
 
 
+async def a_machine_with_rules_by_tag(world: World, gce: Gce) -> None:
+    """One rule for the tag that the machine has, one for another, and one for all."""
+    await a_machine_with_rules(world, gce)
+    for tag, port in (("web", "80"), ("db", "5432")):
+        allowed = [{"IPProtocol": "tcp", "ports": [port]}]
+        await rule_made(gce, tag, allowed=allowed, targetTags=[tag])
+
+
 async def a_vpc(world: World, gce: Gce) -> None:
     """Two tiers, and a rule."""
     await vpc_made(world, "prod", "web", "db")
@@ -156,7 +164,8 @@ MACHINES = {
         ),
     ),
     "instances.insert within rules": Scenario(
-        a_machine_with_rules, call("instances.insert", body=insert_body("vm-3", external=True))
+        a_machine_with_rules,
+        call("instances.insert", body=insert_body("vm-3", external=True, deletionProtection=True)),
     ),
     "instances.bulkInsert": Scenario(nothing, call("instances.bulkInsert", body=many_machines())),
     "instances.delete": Scenario(a_machine, call("instances.delete", AT)),
@@ -206,7 +215,7 @@ CHANGES = {
         a_machine, call("instances.setScheduling", AT, body={"automaticRestart": False})
     ),
     "instances.setTags within rules": Scenario(
-        a_machine_with_rules, with_fingerprint("compute.instances.setTags", "tags", items=["db"])
+        a_machine_with_rules_by_tag, with_fingerprint("compute.instances.setTags", "tags", items=["db"])
     ),
     # What is done of it was asked for; asked for again, the rest is done.
     "instances.update": Scenario(a_machine, whole_machine, forward=True),
