@@ -25,7 +25,7 @@ from gceshim.protocol.errors import (
     UnsupportedMediaType,
 )
 from gceshim.protocol.params import bearer, parse_query
-from gceshim.protocol.service import Service, error_reply
+from gceshim.protocol.service import Service, error_reply, refuse_compressed
 from gceshim.protocol.wire import WireReply, WireRequest, compressed
 
 MOST_PARTS: Final = 1_000
@@ -93,6 +93,7 @@ def _parts(service: Service, request: WireRequest) -> list[bytes]:
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() != "multipart/mixed":
         raise UnsupportedMediaType("A batch has to be sent as multipart/mixed.", location="Content-Type")
+    refuse_compressed(request)
     match = _BOUNDARY.search(content_type)
     if match is None:
         raise BadRequest("The Content-Type of the batch has no boundary.")

@@ -114,9 +114,11 @@ def _regex(literal: str, pattern: Any, *, numeric: bool) -> Test:
     same = _equals(literal, numeric=numeric)
 
     def test(value: Any) -> bool:
-        if isinstance(value, bool):
-            return same(value) or pattern.fullmatch("true" if value else "false") is not None
-        return same(value) or pattern.fullmatch(str(value)) is not None
+        if same(value):
+            return True
+        text = ("false", "true")[value] if isinstance(value, bool) else str(value)
+        # Half of a surrogate pair, which CloudStack's JSON may have, is shown as a question mark.
+        return pattern.fullmatch(text.encode(errors="replace").decode()) is not None
 
     return test
 

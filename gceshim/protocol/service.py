@@ -325,13 +325,18 @@ class Service:
         if content_type and content_type != "application/json" and not content_type.endswith("+json"):
             message = f"Content-Type '{shown(content_type)}' is not supported: send application/json."
             raise UnsupportedMediaType(message, location="Content-Type", location_type="header")
-        if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-            message = "A compressed request body is not supported."
-            raise UnsupportedMediaType(message, location="Content-Encoding", location_type="header")
+        refuse_compressed(request)
         return api.bodies.read(method, request.body)
 
 
 _COMMON_HEADERS: Final = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
+
+
+def refuse_compressed(request: WireRequest) -> None:
+    """:raises UnsupportedMediaType: the body is not as it was written."""
+    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        message = "A compressed request body is not supported."
+        raise UnsupportedMediaType(message, location="Content-Encoding", location_type="header")
 
 
 def error_reply(error: ApiError, pretty: bool | None = None, api: Api | None = None) -> WireReply:

@@ -127,6 +127,7 @@ def test_a_malformed_envelope_is_one_error():
             cases = [
                 ("GET", b"", headers(), 405),
                 ("POST", good, {**BEARER, "Content-Type": "application/json"}, 415),
+                ("POST", good, headers(**{"Content-Encoding": "gzip"}), 415),
                 ("POST", good, {**BEARER, "Content-Type": "multipart/mixed"}, 400),
                 ("POST", good, headers("other"), 400),
                 ("POST", b"", headers(), 400),

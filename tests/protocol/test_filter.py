@@ -289,6 +289,13 @@ def test_a_large_filter_does_not_look_through_long_texts(text, fits):
     assert matches(text, VM) is False
 
 
+def test_half_of_a_surrogate_pair_is_matched_as_it_is_shown():
+    """CloudStack's JSON can hold one; a list with a machine that has it is a list all the same."""
+    vm = {"description": "a\ud800b", "labels": {"x": "\udfff"}}
+    for text in ("description eq a.b", r"description eq a\?b", "description:b", "description != ab", "labels.x eq ."):
+        assert matches(text, vm), text
+
+
 def test_a_key_of_a_label_is_written_in_its_own_letters():
     """GCE's labels have letters of any script, of which only the first name of a path has none."""
     vm = {"labels": {"größe": "groß", "环境": "x", "1st": "y"}}

@@ -151,6 +151,16 @@ async def test_a_label_and_a_zone_are_left_to_cloudstack(gce: Gce, cloudstack: S
     assert calls()["listVirtualMachines"] == 0
 
 
+async def test_a_page_token_is_for_one_method(gce: Gce) -> None:
+    """Machines and disks are both kept by rows: a place in the one list would be a place in the other."""
+    first = await gce.call("compute.instances.list", **HERE, maxResults=1)
+    token = first["nextPageToken"]
+    error = await gce.error("compute.disks.list", **HERE, maxResults=1, pageToken=token)
+
+    assert (error["code"], "'pageToken'" in error["message"]) == (400, True)
+    assert (await gce.call("compute.instances.list", **HERE, maxResults=1, pageToken=token))["items"]
+
+
 async def test_a_zone_that_cannot_be_read_is_told_of(gce: Gce, cloudstack: Simulator) -> None:
     """With `returnPartialSuccess`, in its own scope and by name; gcloud prints the text. Without, it is an error."""
     cloudstack.faults.add("http_error", command="listServiceOfferings", status=503, skip=1)
