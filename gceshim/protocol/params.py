@@ -76,8 +76,9 @@ def standard(query: Query) -> Standard:
 
     :raises InvalidParameter: an answer is asked for in a form that this server does not write.
     """
-    if "callback" in query:
-        raise InvalidParameter("JSONP is not supported: leave 'callback' out.", location="callback")
+    for name in ("callback", "$callback"):
+        if name in query:
+            raise InvalidParameter(f"JSONP is not supported: leave '{name}' out.", location=name)
     alt = query.get("alt", ["json"])[-1]
     if alt != "json":
         raise InvalidParameter(invalid_value("alt", alt, "Only 'json' is supported."), location="alt")

@@ -73,6 +73,7 @@ def test_errors_of_addressing_come_in_gce_form():
                 ("GET", f"{ZONE}/instances?alt=media"): (400, "invalidParameter"),
                 ("GET", f"{ZONE}/instances?$alt=proto"): (400, "invalidParameter"),
                 ("GET", f"{ZONE}/instances?callback=f"): (400, "invalidParameter"),
+                ("GET", f"{ZONE}/instances?$callback=f"): (400, "invalidParameter"),
                 ("GET", f"{ZONE}/instances?filter=%ff"): (400, "badRequest"),
             }
             for (method, path), expected in cases.items():
