@@ -17,7 +17,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support import expected_conditions as become
 from selenium.webdriver.support.wait import WebDriverWait
 
-LOAD_SECONDS = 60.0
+LOAD_SECONDS = 120.0
 #: Nothing that calls home, nor what differs from machine to machine.
 QUIET = (
     "--headless=new",

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tests.leaks import check_silence
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 180.0
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
@@ -136,7 +136,7 @@ def fetch(
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     request = urllib.request.Request(url, headers=headers, data=data)
     try:
-        with urllib.request.urlopen(request, timeout=30, context=context) as reply:
+        with urllib.request.urlopen(request, timeout=DEADLINE_SECONDS, context=context) as reply:
             return reply.status, reply.headers, json.loads(reply.read())
     except urllib.error.HTTPError as exc:
         with exc:

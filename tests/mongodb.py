@@ -14,7 +14,7 @@ import pytest
 
 from tests.ports import kept_port, listens, port_of
 
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from gceshim.simulator import Simulator, SimulatorSettings
 from gceshim.testing.gce import Gce
 from tests.resources.requests import HERE, insert_body
 
-pytestmark = pytest.mark.gen_test(timeout=60)
+pytestmark = pytest.mark.gen_test
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 

@@ -19,7 +19,7 @@ from tests.auth.oauth.program import Program
 from tests.command_line import running, settings_file, simulated_cloud
 from tests.resources.requests import HERE, insert_body
 
-pytestmark = pytest.mark.gen_test(timeout=60)
+pytestmark = pytest.mark.gen_test
 
 
 async def test_tokens_and_operations_are_shared(tmp_path: Path, discovery: Document, mongodb_uri: str) -> None:

@@ -20,7 +20,7 @@ from gceshim.testing.world import World
 from tests.auth.oauth.program import JWT_BEARER, PKCE, Program, robot
 from tests.resources.requests import HERE, insert_body
 
-pytestmark = pytest.mark.gen_test(timeout=120)
+pytestmark = pytest.mark.gen_test
 
 USER_DATA = "#cloud-config\npassword: root-password-in-user-data\n"
 SLOW = SimulatorSettings(job_seconds_by_command={"deployVirtualMachine": 600.0})

@@ -23,7 +23,7 @@ from gceshim.resources.base import document
 from gceshim.testing.world import World
 
 T = TypeVar("T")
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 180.0
 
 
 class Background:

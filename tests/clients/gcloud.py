@@ -13,7 +13,7 @@ import pytest
 
 from tests.clients.demo import Demo, environment
 
-TIMEOUT_SECONDS = 120.0
+TIMEOUT_SECONDS = 300.0
 
 
 @dataclass(frozen=True)

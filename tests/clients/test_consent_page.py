@@ -18,7 +18,7 @@ from tests.clients.background import Background, in_background
 from tests.clients.contrast import faults_of_contrast
 from tests.clients.other_site import Site, site
 
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 120.0
 SCHEMES = ("light", "dark")
 MARKUP = "\"'><script>window.pwned=1</script><img src=x onerror=window.pwned=1>"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,17 +14,11 @@ from typing import Any
 import pytest
 
 from tests.clients.demo import DEMO_KEYS, Demo, environment
+from tests.ports import kept_port, port_of
 
 HERE = Path(__file__).parent
 PUBLIC = ("32555940559.apps.googleusercontent.com", "ZmssLNjJy2998hD4CTg2ejr2")
-DEADLINE_SECONDS = 60
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+DEADLINE_SECONDS = 180
 
 
 @dataclass
@@ -81,7 +74,8 @@ class Gcutil:
         return said
 
     def login(self) -> dict[str, Any]:
-        return self("login", GCUTIL_PORT=str(free_port()))
+        with kept_port() as kept:
+            return self("login", GCUTIL_PORT=str(port_of(kept)))
 
 
 @pytest.fixture(params=[PUBLIC, DEMO_KEYS], ids=["as itself", "as a key pair"])

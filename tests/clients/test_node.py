@@ -14,7 +14,7 @@ import pytest
 from tests.clients.demo import Cloud, Demo, environment
 
 HERE = Path(__file__).parent / "node"
-TIMEOUT_SECONDS = 120.0
+TIMEOUT_SECONDS = 300.0
 
 
 @pytest.mark.usefixtures("nothing_left")

@@ -268,7 +268,7 @@ LEAST: Final[Mapping[str, Body]] = {
 PLACES: Final[Mapping[str, Body]] = {"disks": HERE, "firewalls": {"project": PROJECT}, "instances": HERE}
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 @of_all(LEAST)
 async def test_refused_fields_are_refused_by_name(gce: Gce, table: Table, discovery: Document) -> None:
     """Over HTTP: each alone, and each `checked` one with another value than the constant."""
@@ -285,7 +285,7 @@ async def test_refused_fields_are_refused_by_name(gce: Gce, table: Table, discov
     assert accepted == []
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 @of_all(LEAST)
 async def test_overridden_fields_are_warned_of_and_ignored_ones_are_not(
     gce: Gce, table: Table, discovery: Document

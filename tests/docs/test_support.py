@@ -33,7 +33,7 @@ def test_what_is_refused_is_refused_with_the_words_of_the_page(tour: Tour) -> No
     assert told == {item.method: (400, item.reason) for item in support().values() if item.state is State.REFUSED}
 
 
-@pytest.mark.gen_test(timeout=120)
+@pytest.mark.gen_test
 async def test_what_is_not_implemented_answers_501_and_names_itself(gce: Gce, discovery: Document) -> None:
     """A client is told which method it misses, and never a wrong path."""
     other = []

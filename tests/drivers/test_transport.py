@@ -218,7 +218,7 @@ async def test_waiting_has_an_end(behaviour):
     async with raw_server(behaviour) as server:
         start = time.monotonic()
         error = await failed(server.url)
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 10
     assert type(error) is errors.Timeout
     assert error.message == "CloudStack gave no answer within 0.5 seconds"
 
@@ -297,7 +297,7 @@ async def test_waiting_for_a_thread_counts_as_waiting():
         transport = Transport(parse({"url": server.url, **bounds}))
         start = time.monotonic()
         found = await asyncio.gather(*(transport.call(KEYS, "listZones") for _ in range(10)), return_exceptions=True)
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 4.5  # half a second for each would be five
         assert [type(error) for error in found] == [errors.Timeout] + 9 * [errors.Overloaded]
         await transport.close()
 

@@ -75,10 +75,10 @@ def test_a_malformed_selector_is_refused(fields):
 @pytest.mark.parametrize("fields", ["a/" * 20_000 + "a", "items(" * 1_500, "*/" * 40 + "x", " " * 9_990 + "items("])
 def test_a_selector_without_end_is_refused(fields):
     """Depth, length and time are bounded."""
-    started = time.monotonic()
+    started = time.thread_time()
     with pytest.raises(InvalidParameter):
         Mask.parse(fields, DOCUMENT, "InstanceList")
-    assert time.monotonic() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 def test_fields_apply_to_answers_and_not_to_errors():

@@ -25,7 +25,7 @@ PATH = f"projects/{PROJECT}/global/firewalls"
 @pytest.fixture
 def prod(world: World, io_loop: IOLoop) -> str:
     """A network in a VPC with two tiers."""
-    io_loop.run_sync(lambda: vpc_made(world, "prod", "web", "db"), timeout=30)
+    io_loop.run_sync(lambda: vpc_made(world, "prod", "web", "db"), timeout=120)
     return "global/networks/prod"
 
 

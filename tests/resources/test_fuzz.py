@@ -98,7 +98,7 @@ def test_nothing_that_is_sent_breaks_the_server(method_id: str, gce: Gce, io_loo
     @given(requests(document_of(method_id).method(method_id)))
     def probe(request: tuple[str, str, Any]) -> None:
         verb, path, body = request
-        answer = io_loop.run_sync(lambda: gce.send(verb, path, body=body), timeout=20)
+        answer = io_loop.run_sync(lambda: gce.send(verb, path, body=body), timeout=120)
         assert answer.status < 500, (path, body, answer.body)
 
     probe()

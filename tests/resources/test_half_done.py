@@ -263,7 +263,7 @@ RULES = {
 SCENARIOS = {**DISKS, **MACHINES, **CHANGES, **RULES}
 
 
-@pytest.mark.gen_test(timeout=120)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_a_failure_at_each_step_leaves_nothing_behind(name: str, discovery: Document, tmp_path: Path) -> None:
     """All or nothing: a failing job, a reply that is none, and a reply that is lost."""

@@ -10,7 +10,7 @@ from gceshim.testing.gce import Gce
 from tests.lab.mutations import rule_body
 from tests.resources.requests import HERE, changed, failed, insert_body, made
 
-pytestmark = pytest.mark.gen_test(timeout=60)
+pytestmark = pytest.mark.gen_test
 
 CHANGES = (
     "deployVirtualMachine",

@@ -23,7 +23,7 @@ from tests.resources.holdings import Holdings
 from tests.resources.requests import HERE, PROJECT, ZONE, insert_body, made
 from tests.stores.running import until
 
-pytestmark = pytest.mark.gen_test(timeout=120)
+pytestmark = pytest.mark.gen_test
 
 MARK = "only-demo-knows-this"
 REGION = "sandbox-1"

@@ -13,7 +13,7 @@ from tests.resources.holdings import Holdings
 from tests.resources.requests import HERE, PROJECT, insert_body, made
 from tests.simulator.api import Api
 
-pytestmark = pytest.mark.gen_test(timeout=30)
+pytestmark = pytest.mark.gen_test
 
 TAKEN = f"The resource 'projects/{PROJECT}/zones/sandbox-1-a/instances/same' already exists"
 

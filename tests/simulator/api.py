@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from gceshim.simulator import Simulator, SimulatorSettings
 from gceshim.simulator.faults import Fault
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 60.0
 
 
 class Failure(Exception):

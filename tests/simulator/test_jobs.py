@@ -86,12 +86,12 @@ def test_jobs_on_one_machine_wait_for_each_other(make_world):
 
 def test_jobs_on_different_machines_run_side_by_side(make_world):
     """Ten deployments take about as long as one."""
-    world = make_world(job_seconds=0.2)
+    world = make_world(job_seconds=1.0)
     values = world.deploy_values()
     began = time.monotonic()
     jobs = [world.demo.call("deployVirtualMachine", **values)["jobid"] for _ in range(10)]
     assert {world.demo.poll(job)["jobstatus"] for job in jobs} == {1}
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 8
 
 
 def test_states_in_between_are_visible(make_world):

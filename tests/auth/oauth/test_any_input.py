@@ -126,7 +126,7 @@ def test_nothing_that_is_sent_breaks_an_endpoint(target: Target, world: World, i
         word = "".join(char for char in value if " " <= char <= "~").strip()
         headers["Authorization"] = data.draw(st.sampled_from(["", "Basic ", "Bearer "])) + word
     body = form.encode() if method in ("POST", "PUT") else None
-    io_loop.run_sync(lambda: sent(target, path, query, method=method, body=body, headers=headers), timeout=20)
+    io_loop.run_sync(lambda: sent(target, path, query, method=method, body=body, headers=headers), timeout=120)
 
 
 @SOME
@@ -135,7 +135,7 @@ def test_no_bytes_break_an_endpoint(target: Target, world: World, io_loop: IOLoo
     """Bodies that are no form at all."""
     path = data.draw(st.sampled_from(all_paths(target, world)))
     body = data.draw(st.binary(max_size=200) | st.text("%&=+;abcFf0", max_size=50).map(str.encode))
-    io_loop.run_sync(lambda: sent(target, path, method="POST", body=body, headers={"Content-Type": FORM}), timeout=20)
+    io_loop.run_sync(lambda: sent(target, path, method="POST", body=body, headers={"Content-Type": FORM}), timeout=120)
 
 
 @pytest.mark.gen_test
