@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from gceshim.protocol.discovery import Document, Method
@@ -22,7 +23,7 @@ from gceshim.protocol.patching import nulls
 Json = dict[str, Any]
 
 _DEEPEST: Final = 64
-_LONGEST_ARRAY: Final = 10_000
+_MOST_ELEMENTS: Final = 10_000
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,19})")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -48,6 +49,14 @@ def parse_json(raw: bytes) -> Any:
     return value
 
 
+@dataclass(slots=True)
+class _Reading:
+    """One body on its way. :param elements: of its arrays, so far: what is done for each of them adds up."""
+
+    method_id: str
+    elements: int = 0
+
+
 class BodyReader:
     """Reads request bodies into canonical form."""
 
@@ -71,7 +80,8 @@ class BodyReader:
             value = {}
         if not isinstance(value, dict):
             raise Invalid("Invalid JSON payload received. The body has to be a JSON object.")
-        body: Json = self._message(self._document.schema(method.request or ""), value, "resource", method.id, 0)
+        schema = self._document.schema(method.request or "")
+        body: Json = self._message(schema, value, "resource", _Reading(method.id), 0)
         return body
 
     def cleared(self, method: Method, raw: bytes) -> frozenset[tuple[str, ...]]:
@@ -80,29 +90,31 @@ class BodyReader:
             return frozenset()
         return frozenset(nulls(parse_json(raw)))
 
-    def _value(self, schema: Json, value: Any, path: str, method_id: str, depth: int) -> Any:
+    def _value(self, schema: Json, value: Any, path: str, reading: _Reading, depth: int) -> Any:
         if depth > _DEEPEST:
             raise ParseError("Parse Error: the body is nested too deeply.")
         if "$ref" in schema:
             schema = self._document.schema(schema["$ref"])
         kind = schema["type"]
         if kind == "array":
-            return self._array(schema, value, path, method_id, depth)
+            return self._array(schema, value, path, reading, depth)
         if kind == "object":
-            return self._message(schema, value, path, method_id, depth)
+            return self._message(schema, value, path, reading, depth)
         if kind == "any":
             return _any(value, depth)
         return _scalar(schema, value, path)
 
-    def _array(self, schema: Json, value: Any, path: str, method_id: str, depth: int) -> list[Any]:
+    def _array(self, schema: Json, value: Any, path: str, reading: _Reading, depth: int) -> list[Any]:
         if not isinstance(value, list):
             raise _wrong(path, value, "It must be an array.")
-        if len(value) > _LONGEST_ARRAY:
-            raise Invalid(f"Invalid value for field '{shown(path)}'. It has more than {_LONGEST_ARRAY} elements.")
+        reading.elements += len(value)
+        if reading.elements > _MOST_ELEMENTS:
+            why = f"The arrays of a body have at most {_MOST_ELEMENTS} elements, all together."
+            raise Invalid(invalid_value(path, f"{len(value)} elements", why))
         items = schema["items"]
-        return [self._value(items, item, f"{path}[{index}]", method_id, depth + 1) for index, item in enumerate(value)]
+        return [self._value(items, item, f"{path}[{index}]", reading, depth + 1) for index, item in enumerate(value)]
 
-    def _message(self, schema: Json, value: Any, path: str, method_id: str, depth: int) -> Json:
+    def _message(self, schema: Json, value: Any, path: str, reading: _Reading, depth: int) -> Json:
         if not isinstance(value, dict):
             raise _wrong(path, value, "It must be an object.")
         properties = schema.get("properties", {})
@@ -117,13 +129,13 @@ class BodyReader:
                 continue
             place = f"{path}.{name}"
             if name in properties:
-                members[name] = self._value(properties[name], member, place, method_id, depth + 1)
+                members[name] = self._value(properties[name], member, place, reading, depth + 1)
             elif others is not None:
-                members[name] = self._value(others, member, place, method_id, depth + 1)
+                members[name] = self._value(others, member, place, reading, depth + 1)
             else:
                 _unknown(name, path)
         for name, facts in properties.items():
-            if name not in members and method_id in facts.get("annotations", {}).get("required", ()):
+            if name not in members and reading.method_id in facts.get("annotations", {}).get("required", ()):
                 raise Required(f"Required field '{path}.{name}' not specified")
         return members
 

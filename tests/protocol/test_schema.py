@@ -102,6 +102,10 @@ def test_very_long_arrays_and_deep_nesting_are_refused():
     """No work without bound for one request."""
     with pytest.raises(errors.Invalid):
         read({"name": "a1", "resourcePolicies": ["x"] * 10_001})
+    with pytest.raises(errors.Invalid) as caught:
+        read({"name": "a1", "networkInterfaces": [{"accessConfigs": [{}] * 4_000}] * 3})
+    assert "'resource.networkInterfaces[2].accessConfigs': '4000 elements'" in caught.value.message
+    read({"name": "a1", "networkInterfaces": [{"accessConfigs": [{}] * 4_000}] * 2})
     deep = {"a": 1}
     for _ in range(500):
         deep = {"metadata": deep}
