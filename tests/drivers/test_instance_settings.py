@@ -13,6 +13,7 @@ from gceshim.drivers import errors
 from gceshim.model import DiskSpec, InstanceRef
 from gceshim.simulator import SimulatorSettings
 from gceshim.testing.journal import Crash
+from tests import snapshots
 from tests.drivers.worlds import SG_ZONE, ZONE, cloud, on_loop, ref, spec
 
 QUICK = SimulatorSettings(job_seconds=0)
@@ -118,11 +119,13 @@ async def test_what_is_asked_for_is_changed_and_nothing_else(name):
 @on_loop
 async def test_a_crash_at_any_moment_is_made_good(name):
     """For each moment that there is."""
-    moment, again = 0, True
     async with cloud(QUICK) as world:
-        while again:
-            moment, again = moment + 1, False
-            made = await prepared(world, name)
+        made = await prepared(world, name)
+        snapshot = snapshots.taken(world.sim)
+    moment, again = 0, True
+    while again:
+        moment, again = moment + 1, False
+        async with cloud(QUICK, snapshot) as world:
             steps = world.steps()
             steps.crash_at = moment
             try:
