@@ -207,9 +207,12 @@ def test_each_of_several_workers_reads_anew_even_one_that_has_just_begun(
         assert len(pids) == 2
         here.said("store", "rotate-key", "--force")
         os.kill(min(pids), signal.SIGKILL)
-        while server.output.count(", driver") < 3:
+
+        def another_has_begun() -> bool:
             server.process.send_signal(signal.SIGHUP)
-            assert server.process.poll() is None, server.output
+            return server.output.count(", driver") == 3
+
+        until_so(another_has_begun, server)
         server.process.send_signal(signal.SIGHUP)
         ring = keyring.load(here.key_file)
 
