@@ -16,7 +16,7 @@ import tornado.web
 
 from gceshim.commands.connections import ListeningSocket
 from gceshim.commands.server import Listening, bind
-from gceshim.settings import ServerSection
+from gceshim.settings import LimitsSection, ServerSection
 from tests.command_line import Process, complaint, environment, fetch, gceshim, settings_file
 
 NOWHERE = {"endpoint": "http://127.0.0.1:9/client/api"}
@@ -131,6 +131,26 @@ def test_a_stopping_server_closes_each_connection_once_it_is_answered() -> None:
         for _, writer in streams:
             writer.close()
             await writer.wait_closed()
+
+    asyncio.run(asyncio.wait_for(main(), 50))
+
+
+def test_the_time_for_the_first_request_is_over_with_it() -> None:
+    """A client that keeps its connection for later is not hung up on for that."""
+
+    async def main() -> None:
+        settings, limits = ServerSection(port=0), LimitsSection(header_seconds=0.5, idle_seconds=60)
+        listening = Listening(tornado.web.Application([]), settings, limits)
+        reader, writer = await asyncio.open_connection("127.0.0.1", listening.port)
+        for _ in range(2):
+            writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            await reader.readexactly(int(re.search(r"Content-Length: (\d+)", head)[1]))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reader.read(1), 1.0)
+        await listening.close()
+        writer.close()
+        await writer.wait_closed()
 
     asyncio.run(asyncio.wait_for(main(), 50))
 

@@ -100,6 +100,19 @@ def test_a_caller_who_asks_a_little_too_often_is_held_back():
     run(main())
 
 
+def test_nobody_is_told_to_come_again_at_once():
+    """Clients take a Retry-After of 0 at its word."""
+
+    async def main():
+        limits = Limits(requests_per_second=2, burst=1, patience_seconds=0)
+        async with serving(limits=limits) as gce:
+            replies = [await gce("GET", INSTANCE) for _ in range(2)]
+            assert replies[0].status == 200
+            assert refused(replies[1]) == TOO_MANY
+
+    run(main())
+
+
 def test_each_part_of_a_batch_counts():
     """Else a batch would be the way around every limit."""
 
@@ -455,7 +468,10 @@ def test_connections_that_do_nothing_make_room_for_those_that_do():
             await until(lambda: server.requests.open["idle"] == 3)
             reader, writer = await connect(server)
             writer.write(GET)
-            assert await idle[0][0].read() == b""  # the one that was idle for longest
+            async with asyncio.timeout(10):  # less than what any may be idle
+                assert await idle[0][0].read() == b""  # the one that was idle for longest
+            await until(lambda: server.requests.open == {"running": 1, "idle": 2})
+            assert [stream.at_eof() for stream, _ in idle[1:]] == [False, False]
             busy = [(reader, writer)]
             for _ in range(2):
                 busy.append(await connect(server))
@@ -501,6 +517,23 @@ def test_who_does_not_read_its_answer_is_hung_up_on():
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                 await reader.readexactly(10**9)
             writer.close()
+
+    run(main())
+
+
+def test_a_long_answer_may_be_read_for_longer():
+    """For each 2 MiB as long as for a short one: a slow line is no attack."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        closed: dict[str, float] = {}
+        outbox = Outbox(limit_bytes=10**9, seconds=0.1)
+        started = loop.time()
+        for name, size_bytes in (("long", 5 * 1024 * 1024), ("short", 1)):
+            outbox.add(name, size_bytes, lambda name=name: closed.update({name: loop.time() - started}))
+        await until(lambda: len(closed) == 2)
+        assert closed["short"] >= 0.09
+        assert closed["long"] >= 0.29
 
     run(main())
 

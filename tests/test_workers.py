@@ -8,6 +8,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +22,7 @@ from tests.command_line import (
     DEADLINE_SECONDS,
     Process,
     complaint,
+    environment,
     fetch,
     gceshim,
     running,
@@ -215,6 +218,42 @@ def test_what_keeps_all_workers_from_serving_ends_the_command(tmp_path, cloud):
     assert done.returncode == 1
     assert "gceshim: store.path" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+DYING = """
+import logging
+from gceshim.commands.supervisor import Post, Supervisor
+
+def work(post: Post) -> int:
+    post.ready()
+    return 3
+
+logging.basicConfig(format="%(message)s")
+raise SystemExit(Supervisor(1, work, stop_seconds=30, ready=lambda: None, stopping=lambda: None).run())
+"""
+
+
+def test_a_worker_that_dies_again_and_again_is_replaced_ever_more_slowly(tmp_path):
+    """Each start costs a process and a look at the store; what is wrong will not be mended in a second."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", DYING],
+        env=environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    command = Process(process)
+    try:
+        command.wait_for("another begins in 2.0 s")
+        assert command.stop(signal.SIGTERM) == 0
+    finally:
+        process.kill()
+        command.ended()
+        for stream in (process.stdout, process.stderr):
+            stream.close()
+    told = re.findall(r"worker 0 .* has ended: status 3; another begins in (\S+) s", command.output)
+    assert told == ["0.5", "1.0", "2.0"]
 
 
 def two_ports() -> int:

@@ -84,6 +84,21 @@ async def test_heartbeats_keep_an_operation_from_being_taken_over() -> None:
 
 
 @in_loop
+async def test_what_runs_here_is_not_begun_again_by_a_late_heartbeat() -> None:
+    """A process that was held up finds its own leases lapsed: nobody else has taken them, and nor must it."""
+    backend, clock = Backend(), Clock()
+    async with in_memory() as store, started(make_engine(store, backend, clock=clock)) as engine:
+        operation = await begin(engine, HOLDS_STILL)
+        await until(lambda: bool(backend.gets))
+        clock.advance(2 * FAST.lease_seconds)
+        assert await engine.recover() == 0
+        finish_jobs(backend)
+        assert (await done(engine, operation)).errors == ()
+        assert (engine.chronicle.counts["taken over"], engine.chronicle.counts["let go"]) == (0, 0)
+    assert backend.made.total() == 1
+
+
+@in_loop
 async def test_a_holder_that_lost_its_lease_stops() -> None:
     """At its next write at the latest, which comes before its next act; the new holder ends the operation."""
     backend, clock = Backend(), Clock()

@@ -331,3 +331,21 @@ async def test_a_slow_backend_is_swept_less_often() -> None:
             wait.cancel()
     assert most == 1
     assert backend.sweeps <= took / 0.15 + 2
+
+
+@in_loop
+async def test_a_backend_that_is_away_is_asked_less_and_less() -> None:
+    """However young the jobs are that are waited for; and as before once it is back."""
+    backend = Backend(trouble=errors.Unavailable("away"))
+    loop = asyncio.get_running_loop()
+    settings = replace(FAST, poll_min_seconds=0.01, poll_max_seconds=1000.0, poll_few_jobs=0)
+    async with polling(backend, settings) as poller:
+        started_at = loop.time()
+        waits = []
+        while loop.time() - started_at < 0.6:  # there is always a young one
+            backend.begin_job(f"j{len(waits)}")
+            waits.append(asyncio.ensure_future(poller.wait(tenant(), f"j{len(waits)}")))
+            await asyncio.sleep(0.005)
+        assert backend.sweeps <= 10
+        backend.trouble = None
+        assert {job.state for job in await asyncio.gather(*waits) if job} == {JobState.DONE}
