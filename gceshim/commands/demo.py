@@ -37,7 +37,7 @@ from gceshim.simulator import Simulator, SimulatorSettings
 
 ACCOUNT: Final = "demo"
 TOKEN_LIFETIME_SECONDS: Final = 30 * 24 * 3600
-LINGER_SECONDS: Final = 2.0
+LINGER_SECONDS: Final = 4.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
