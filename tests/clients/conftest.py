@@ -10,6 +10,7 @@ import pytest
 
 from tests.clients.demo import Cloud, Demo, running
 from tests.clients.gcloud import Gcloud
+from tests.clients.plain import Plain
 from tests.clients.secure import Secure, secured
 
 
@@ -27,12 +28,18 @@ def cloud(demo: Demo) -> Cloud:
 
 
 @pytest.fixture(scope="session")
+def plain(demo: Demo) -> Plain:
+    """What makes and deletes what a test is not about."""
+    return Plain(demo)
+
+
+@pytest.fixture(scope="session")
 def slow_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """Another, whose cloud takes longer for its work than a demo lets an answer linger."""
     home = tmp_path_factory.mktemp("slow-demo")
     config = home / "simulator.toml"
     config.write_text(
-        "[job_seconds_by_command]\ndeployVirtualMachine = 5.0\nstopVirtualMachine = 3.0\ndestroyVirtualMachine = 3.0\n"
+        "[job_seconds_by_command]\ndeployVirtualMachine = 9.0\nstopVirtualMachine = 5.5\ndestroyVirtualMachine = 5.5\n"
     )
     with running(home, "--simulator-config", str(config)) as demo:
         yield demo

@@ -8,11 +8,14 @@ import pytest
 
 from tests.clients.demo import Cloud, Demo
 from tests.clients.gcloud import Gcloud
+from tests.clients.plain import Plain
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
-def test_machines_by_a_pattern(gcloud: Gcloud, cloud: Cloud, demo: Demo, fresh_name: Callable[[], str]) -> None:
+def test_machines_by_a_pattern(
+    gcloud: Gcloud, cloud: Cloud, plain: Plain, demo: Demo, fresh_name: Callable[[], str]
+) -> None:
     """gcloud counts the operations of the group, and knows by them which machines there are."""
     base = fresh_name()
     names = [f"{base}-1", f"{base}-2"]
@@ -29,12 +32,11 @@ def test_machines_by_a_pattern(gcloud: Gcloud, cloud: Cloud, demo: Demo, fresh_n
     operations = gcloud.shown("operations", "list", f"--zones={demo.zone}", f"--filter=targetLink~{base}-[12]$")
     assert {(item["operationType"], item["status"]) for item in operations} == {("insert", "DONE")}
     assert len({item["operationGroupId"] for item in operations}) == 1
-    gcloud.done("instances", "delete", *names)
-    assert cloud.states(*names) == [None, None]
+    plain.no_machine(*names)
 
 
 def test_machines_with_names_of_their_own(
-    gcloud: Gcloud, cloud: Cloud, demo: Demo, fresh_name: Callable[[], str]
+    gcloud: Gcloud, cloud: Cloud, plain: Plain, demo: Demo, fresh_name: Callable[[], str]
 ) -> None:
     """And one of them taken: nothing is made. gcloud prints the error, and ends with status 0 all the same."""
     names = [fresh_name(), fresh_name()]
@@ -42,9 +44,9 @@ def test_machines_with_names_of_their_own(
     more = ("--image-project=debian-cloud", "--no-address", f"--predefined-names={','.join(names)}")
     gcloud.done(*words, *more)
     assert cloud.states(*names) == ["Running", "Running"]
-    gcloud.done("instances", "delete", names[1])
+    plain.no_machine(names[1])
     said = gcloud.run(*words, *more)
     path = f"projects/{demo.project}/zones/{demo.zone}/instances/{names[0]}"
     assert (said.output, said.errors.splitlines()[-1]) == ("", f"ERROR: The resource '{path}' already exists")
     assert cloud.states(*names) == ["Running", None]
-    gcloud.done("instances", "delete", names[0])
+    plain.no_machine(names[0])

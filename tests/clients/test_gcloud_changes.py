@@ -9,16 +9,17 @@ import pytest
 
 from tests.clients.demo import Cloud, Demo
 from tests.clients.gcloud import Gcloud
+from tests.clients.plain import Plain
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 def test_labels_metadata_and_tags_come_and_go(
-    gcloud: Gcloud, cloud: Cloud, fresh_name: Callable[[], str], tmp_path: Path
+    gcloud: Gcloud, cloud: Cloud, plain: Plain, fresh_name: Callable[[], str], tmp_path: Path
 ) -> None:
     """Each command reads, changes and writes with the fingerprint that it read."""
     name = fresh_name()
-    gcloud.done("instances", "create", name, "--no-address", "--labels=env=test")
+    plain.machine(name, labels={"env": "test"})
     machine = cloud.machines()[name]
     gcloud.done("instances", "add-labels", name, "--labels=team=blue,size=small")
     assert cloud.tags(machine) == {"env": "test", "team": "blue", "size": "small"}
@@ -46,15 +47,15 @@ def test_labels_metadata_and_tags_come_and_go(
     shown = gcloud.shown("instances", "describe", name)
     assert ("labels" in shown, "items" in shown["tags"], "items" in shown["metadata"]) == (False, False, False)
     assert (script.encode() in cloud.user_data(machine), cloud.tags(machine)) == (False, {})
-    gcloud.done("instances", "delete", name)
+    plain.no_machine(name)
 
 
 def test_a_machine_gets_another_size_and_name(
-    gcloud: Gcloud, cloud: Cloud, demo: Demo, fresh_name: Callable[[], str]
+    gcloud: Gcloud, cloud: Cloud, plain: Plain, demo: Demo, fresh_name: Callable[[], str]
 ) -> None:
     """While it is stopped; a running one is refused with the reason."""
     name, other = fresh_name(), fresh_name()
-    gcloud.done("instances", "create", name, "--no-address", "--machine-type=small-instance")
+    plain.machine(name)
     said = gcloud.refused("instances", "set-machine-type", name, "--machine-type=medium-instance")
     assert "stop" in said.lower()
     assert cloud.machines()[name]["serviceofferingname"] == "Small Instance"
@@ -71,13 +72,15 @@ def test_a_machine_gets_another_size_and_name(
     assert shown["disks"][0]["source"].endswith(f"/zones/{demo.zone}/disks/{other}")
     gcloud.done("instances", "start", other)
     assert cloud.states(other) == ["Running"]
-    gcloud.done("instances", "delete", other)
+    plain.no_machine(other)
 
 
-def test_what_is_kept_for_clients_alone(gcloud: Gcloud, cloud: Cloud, fresh_name: Callable[[], str]) -> None:
+def test_what_is_kept_for_clients_alone(
+    gcloud: Gcloud, cloud: Cloud, plain: Plain, fresh_name: Callable[[], str]
+) -> None:
     """Scheduling and service account: CloudStack has neither, and gcloud reads back what it wrote."""
     name = fresh_name()
-    gcloud.done("instances", "create", name, "--no-address")
+    plain.machine(name)
     gcloud.done("instances", "set-scheduling", name, "--no-restart-on-failure")
     gcloud.done("instances", "set-scheduling", name, "--maintenance-policy=TERMINATE")
     gcloud.done("instances", "set-service-account", name, "--service-account=me@example.org", "--scopes=cloud-platform")
@@ -85,13 +88,15 @@ def test_what_is_kept_for_clients_alone(gcloud: Gcloud, cloud: Cloud, fresh_name
     assert (shown["scheduling"]["automaticRestart"], shown["scheduling"]["onHostMaintenance"]) == (False, "TERMINATE")
     assert [account["email"] for account in shown["serviceAccounts"]] == ["me@example.org"]
     assert cloud.states(name) == ["Running"]
-    gcloud.done("instances", "delete", name)
+    plain.no_machine(name)
 
 
-def test_what_cloudstack_cannot_do_is_told_at_once(gcloud: Gcloud, cloud: Cloud, fresh_name: Callable[[], str]) -> None:
+def test_what_cloudstack_cannot_do_is_told_at_once(
+    gcloud: Gcloud, cloud: Cloud, plain: Plain, fresh_name: Callable[[], str]
+) -> None:
     """In a sentence that says what to do instead, and without half a minute of repeats."""
     name = fresh_name()
-    gcloud.done("instances", "create", name, "--no-address")
+    plain.machine(name)
     for words, expected in (
         (["suspend", name], "CloudStack cannot suspend a machine; stop it instead."),
         (["resume", name], "start it instead."),
@@ -99,4 +104,4 @@ def test_what_cloudstack_cannot_do_is_told_at_once(gcloud: Gcloud, cloud: Cloud,
     ):
         assert expected in gcloud.refused("instances", *words)
         assert cloud.states(name) == ["Running"]
-    gcloud.done("instances", "delete", name)
+    plain.no_machine(name)

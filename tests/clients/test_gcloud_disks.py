@@ -8,6 +8,7 @@ import pytest
 
 from tests.clients.demo import Cloud, Demo
 from tests.clients.gcloud import Gcloud
+from tests.clients.plain import Plain
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -62,11 +63,11 @@ def test_two_disks_of_which_nothing_is_said(
 
 
 def test_a_machine_with_disks_of_all_kinds(
-    gcloud: Gcloud, cloud: Cloud, demo: Demo, fresh_name: Callable[[], str]
+    gcloud: Gcloud, cloud: Cloud, plain: Plain, fresh_name: Callable[[], str]
 ) -> None:
     """A boot disk of one's own size, new disks, one that is there; protected, and at its end each goes or stays."""
     name, new, old = fresh_name(), fresh_name(), fresh_name()
-    gcloud.done("disks", "create", old, "--size=3GB")
+    plain.disk(old, size_gib=3)
     gcloud.done(
         *("instances", "create", name, "--no-address", "--boot-disk-size=25GB", "--boot-disk-type=pd-ssd"),
         *("--no-boot-disk-auto-delete", "--deletion-protection", f"--disk=name={old},device-name=old"),
@@ -99,16 +100,16 @@ def test_a_machine_with_disks_of_all_kinds(
     assert all("virtualmachineid" not in left[disk] for disk in (name, new))
     listed = [row[0] for row in gcloud.done("disks", "list", f"--filter=name:({name} {new} {old})").table]
     assert sorted(listed) == sorted([name, new])
-    gcloud.done("disks", "delete", name, new)
+    plain.no_disk(name, new)
 
 
 def test_disks_come_to_a_machine_and_go(
-    gcloud: Gcloud, cloud: Cloud, demo: Demo, fresh_name: Callable[[], str]
+    gcloud: Gcloud, cloud: Cloud, plain: Plain, demo: Demo, fresh_name: Callable[[], str]
 ) -> None:
     """Attached and detached by their names; deleted with the machine or kept, as the command says."""
     name, first, second = fresh_name(), fresh_name(), fresh_name()
-    gcloud.done("disks", "create", first, second, "--size=4GB")
-    gcloud.done("instances", "create", name, "--no-address")
+    plain.disk(first, second, size_gib=4)
+    plain.machine(name)
     gcloud.done("instances", "attach-disk", name, f"--disk={first}")
     gcloud.done("instances", "attach-disk", name, f"--disk={second}", "--device-name=db")
     volumes = cloud.volumes()
@@ -127,4 +128,4 @@ def test_disks_come_to_a_machine_and_go(
     gcloud.done("instances", "create", name, "--no-address", f"--disk=name={first}")
     gcloud.done("instances", "delete", name, "--delete-disks=all")
     assert {disk for disk in (first, second) if disk in cloud.volumes()} == {second}
-    gcloud.done("disks", "delete", second)
+    plain.no_disk(second)

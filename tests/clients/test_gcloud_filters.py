@@ -8,17 +8,19 @@ import pytest
 
 from tests.clients.demo import Demo
 from tests.clients.gcloud import Gcloud
+from tests.clients.plain import Plain
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
-DEBIAN = ("--image-family=debian-12", "--image-project=debian-cloud", "--machine-type=small-instance", "--no-address")
 
-
-def test_terms_of_all_kinds_are_understood(gcloud: Gcloud, demo: Demo, fresh_name: Callable[[], str]) -> None:
+def test_terms_of_all_kinds_are_understood(
+    gcloud: Gcloud, plain: Plain, demo: Demo, fresh_name: Callable[[], str]
+) -> None:
     """Alone, two, and three, which gcloud nests."""
     one, two = fresh_name(), fresh_name()
     three, four = fresh_name(), fresh_name()
-    gcloud.done("instances", "create", one, two, three, four, *DEBIAN, "--description=hello world")
+    for name in (one, two, three, four):
+        plain.machine(name, description="hello world")
     gcloud.done("instances", "stop", two)
     rest = sorted((three, four))
     expected = {
@@ -45,6 +47,6 @@ def test_terms_of_all_kinds_are_understood(gcloud: Gcloud, demo: Demo, fresh_nam
         )
         for text in expected
     }
-    gcloud.done("instances", "delete", one, two, three, four)
+    plain.no_machine(one, two, three, four)
 
     assert found == {text: sorted(names) for text, names in expected.items()}

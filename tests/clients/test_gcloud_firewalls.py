@@ -8,6 +8,7 @@ import pytest
 
 from tests.clients.demo import IMPLIED, Cloud, Demo
 from tests.clients.gcloud import Gcloud
+from tests.clients.plain import Plain
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -77,7 +78,9 @@ def test_denials_and_outgoing_traffic(gcloud: Gcloud, cloud: Cloud, network: str
     gcloud.done("firewall-rules", "delete", "in-all", "in-no-ssh", "out-no-mail")
 
 
-def test_the_default_network_opens_machines(gcloud: Gcloud, cloud: Cloud, fresh_name: Callable[[], str]) -> None:
+def test_the_default_network_opens_machines(
+    gcloud: Gcloud, cloud: Cloud, plain: Plain, fresh_name: Callable[[], str]
+) -> None:
     """Those with the tag, at their public addresses, and in the zone with groups by a group."""
     name = fresh_name()
     gcloud.done("firewall-rules", "create", "in-web", "--allow=tcp:80,tcp:443", "--target-tags=web")
@@ -94,7 +97,7 @@ def test_the_default_network_opens_machines(gcloud: Gcloud, cloud: Cloud, fresh_
     assert len(cloud.rows("listFirewallRules")) == 2
     gcloud.done("firewall-rules", "delete", "in-web")
     assert cloud.rows("listFirewallRules") == []
-    gcloud.done("instances", "delete", name)
+    plain.no_machine(name)
 
 
 @pytest.mark.parametrize(

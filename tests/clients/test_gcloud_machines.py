@@ -9,6 +9,7 @@ import pytest
 
 from tests.clients.demo import Cloud, Demo
 from tests.clients.gcloud import Gcloud
+from tests.clients.plain import Plain
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -101,7 +102,7 @@ def test_two_machines_at_once(gcloud: Gcloud, cloud: Cloud, demo: Demo, fresh_na
 
 
 def test_a_machine_of_which_nothing_is_said(
-    gcloud: Gcloud, cloud: Cloud, demo: Demo, fresh_name: Callable[[], str]
+    gcloud: Gcloud, cloud: Cloud, plain: Plain, demo: Demo, fresh_name: Callable[[], str]
 ) -> None:
     """gcloud's own defaults: Debian 12, n1-standard-1, the default network, an address outside."""
     name = fresh_name()
@@ -110,8 +111,7 @@ def test_a_machine_of_which_nothing_is_said(
 
     assert created.table[0][:3] == [name, demo.zone, "n1-standard-1"]
     assert (machine["templatename"], machine["cpunumber"], machine["memory"]) == ("Debian 12", 1, 3840)
-    gcloud.done("instances", "delete", name)
-    assert cloud.states(name) == [None]
+    plain.no_machine(name)
 
 
 def test_a_machine_in_a_zone_of_security_groups(gcloud: Gcloud, cloud: Cloud, fresh_name: Callable[[], str]) -> None:
@@ -131,11 +131,11 @@ def test_a_machine_in_a_zone_of_security_groups(gcloud: Gcloud, cloud: Cloud, fr
 
 
 def test_a_name_that_is_taken_is_refused(
-    gcloud: Gcloud, cloud: Cloud, demo: Demo, fresh_name: Callable[[], str]
+    gcloud: Gcloud, cloud: Cloud, plain: Plain, demo: Demo, fresh_name: Callable[[], str]
 ) -> None:
     """Nothing is made over or beside the machine that has it."""
     name = fresh_name()
-    gcloud.done("instances", "create", name, "--no-address")
+    plain.machine(name)
     first = cloud.machines()[name]["id"]
     said = gcloud.refused("instances", "create", name, "--no-address")
 
@@ -145,7 +145,7 @@ def test_a_name_that_is_taken_is_refused(
         f" - The resource '{path}' already exists",
     ]
     assert [row["id"] for row in cloud.rows("listVirtualMachines") if row["name"] == name] == [first]
-    gcloud.done("instances", "delete", name)
+    plain.no_machine(name)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from tests.clients.demo import Cloud
 from tests.clients.gcloud import Gcloud
+from tests.clients.plain import Plain
 
 pytestmark = [
     pytest.mark.usefixtures("nothing_left"),
@@ -70,13 +71,15 @@ def test_ssh_is_called_for_the_machine(
     gcloud.done("instances", "delete", name)
 
 
-def test_keys_of_one_machine_stay_there(gcloud: Gcloud, cloud: Cloud, fresh_name: Callable[[], str], key: Path) -> None:
+def test_keys_of_one_machine_stay_there(
+    gcloud: Gcloud, cloud: Cloud, plain: Plain, fresh_name: Callable[[], str], key: Path
+) -> None:
     """Where the project's keys are blocked, and the machine has its own."""
     name, public = fresh_name(), key.with_suffix(".pub").read_text().strip()
-    gcloud.done("instances", "create", name, "--no-address", "--metadata=block-project-ssh-keys=TRUE")
+    plain.machine(name, metadata={"items": [{"key": "block-project-ssh-keys", "value": "TRUE"}]})
     machine = cloud.machines()[name]
     gcloud.done("instances", "add-metadata", name, f"--metadata=ssh-keys=ann:{public}")
     assert public.split()[1] in cloud.user_data(machine).decode()
     said = gcloud.done("ssh", f"ann@{name}", "--dry-run", "--internal-ip", f"--ssh-key-file={key}")
     assert said.output.split()[-1] == f"ann@{machine['nic'][0]['ipaddress']}"
-    gcloud.done("instances", "delete", name)
+    plain.no_machine(name)
