@@ -39,7 +39,7 @@ check: $(TEST)
 	        (cd $(NODE) && npm ci --silent --no-audit --no-fund) && \
 	        cp $(NODE)/package-lock.json $(NODE)/node_modules/.made-from; }; \
 	fi
-	@$(PY) -m pytest -n auto $(PYTEST_ARGS)
+	@$(PY) -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 bench: $(RUN)
 	@$(PY) -m benchmarks $(BENCH_ARGS)
