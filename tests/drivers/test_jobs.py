@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gceshim.drivers.cloudstack.jobs import settle
 from gceshim.model import JobState
 from gceshim.simulator import SimulatorSettings, entities
 from tests.drivers.worlds import Cloud, cloud, on_loop, spec
@@ -87,3 +88,16 @@ async def test_jobs_that_are_all_forgotten_leave_no_look_at_an_empty_page():
         job = await stuck(world, made.backend_id)
         assert await swept(world) == ({job}, 2)
         assert await swept(world) == ({job}, 1)
+
+
+@on_loop
+async def test_who_waits_for_a_lost_call_looks_ever_less_often():
+    """Answers are lost where there is too much to do already; and it is waited for until the job has ended."""
+    async with cloud(SimulatorSettings(job_seconds=0.01)) as world:
+        made = await world.create(spec())
+        world.sim.faults.add("slow_job", "stopVirtualMachine", seconds=1.6)
+        job = (await world.driver.backend.call(world.tenant, "stopVirtualMachine", id=made.backend_id))["jobid"]
+        before = world.sim.call_counts["listAsyncJobs"]
+        await settle(world.driver.backend, world.tenant, "StopVM")
+        assert (await world.driver.jobs.get(world.tenant, job)).state is JobState.DONE
+        assert world.sim.call_counts["listAsyncJobs"] - before <= 8

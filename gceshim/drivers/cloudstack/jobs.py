@@ -19,6 +19,7 @@ from gceshim.model import Job, JobState, Tenant
 _MOST_PAGES: Final = 4
 _SETTLE_SECONDS: Final = 10.0
 _SETTLE_PAUSE_SECONDS: Final = 0.1
+_SETTLE_LONGEST_PAUSE_SECONDS: Final = 1.0
 _COMMAND: Final = re.compile(r"(\w+?)(?:CmdByAdmin|Cmd)?$")
 _SWEPT: Final = "jobs that have not ended"
 
@@ -159,9 +160,11 @@ async def settle(backend: Backend, tenant: Tenant, command: str) -> None:
     Wait until none of the tenant's jobs of a command that are under way now is so any more, or for some seconds.
 
     For who looks whether a call took effect whose answer was lost: its job may not have come to it yet. Jobs that
-    others begin meanwhile are none of it.
+    others begin meanwhile are none of it. Answers are lost where CloudStack has too much to do already: it is looked
+    less and less often.
     """
     deadline = time.monotonic() + _SETTLE_SECONDS
+    pause_seconds = _SETTLE_PAUSE_SECONDS
     waited_for: set[str] | None = None
     while time.monotonic() < deadline:
         busy: set[str] = set()
@@ -170,7 +173,8 @@ async def settle(backend: Backend, tenant: Tenant, command: str) -> None:
         waited_for = busy if waited_for is None else waited_for & busy
         if not waited_for:
             return
-        await asyncio.sleep(_SETTLE_PAUSE_SECONDS)
+        await asyncio.sleep(pause_seconds)
+        pause_seconds = min(2 * pause_seconds, _SETTLE_LONGEST_PAUSE_SECONDS)
 
 
 def command_of(row: Row) -> str:
