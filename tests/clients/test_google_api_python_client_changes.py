@@ -131,6 +131,7 @@ def test_a_machine_and_its_disks_are_changed(compute: Compute, cloud: Cloud, fre
     compute.done(instances.setMachineType(**at, body=size))
     assert (cloud.machines()[name]["cpunumber"], cloud.machines()[name]["memory"]) == (2, 4096)
     compute.done(instances.detachDisk(**at, deviceName="new"))
+    assert [cloud.volumes()[disk].get("vmname") for disk in (new, old)] == [None, name]
     compute.done(instances.delete(**at))
     assert {disk for disk in (name, new, old) if disk in cloud.volumes()} == {new}
     compute.done(compute.api.disks().delete(**here, disk=new))

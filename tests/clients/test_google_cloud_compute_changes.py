@@ -153,6 +153,7 @@ def test_disks_of_a_machine(
         clients.instances.set_disk_auto_delete_unary(instance=name, device_name="new", auto_delete=False, **here)
     )
     clients.done(clients.instances.detach_disk_unary(instance=name, device_name="old", **here))
+    assert [cloud.volumes()[item].get("vmname") for item in (new, old)] == [name, None]
     clients.done(clients.instances.delete_unary(instance=name, **here))
     assert {item for item in (name, new, old) if item in cloud.volumes()} == {new, old}
     for item in (new, old):
