@@ -103,7 +103,7 @@ class Instances(base.Instances):
                 self._volumes.beside(tenant, where, start=(page - 1) * page_size),
             )
             simple = await self._networks.simple_zones(tenant, {text(row, "zoneid") for row in found})
-            await self._backend.pace.turn(found)  # after what many may have waited for together
+            await self._backend.pace.turn(found)
             whole = page == 1 and not more and not labels
             names = await self._machines.names(tenant, found, whole=whole, simple=simple)
             chosen = [(row, names[text(row, "id")]) for row in found]
@@ -275,6 +275,7 @@ class Instances(base.Instances):
         """
         if not found:
             return []
+        await self._backend.pace.turn(found)  # many may have waited for the same names
         ids = {text(row, "id") for row, _ in found}
         attached = [row for row in volumes if text(row, "virtualmachineid") in ids and not is_boot(row)]
         around, disk_names, boot_names = await asyncio.gather(
