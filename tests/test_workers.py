@@ -194,8 +194,14 @@ def test_workers_stop_when_who_looks_after_them_is_gone(tmp_path, cloud):
     config, token = prepared(tmp_path, cloud, "[log]\nformat = 'json'")
     with running(tmp_path, "serve", "--config", str(config)) as process:
         workers = Workers(process, token)
+        pids = workers.pids()
         process.process.kill()
-        until_gone(workers.pids())
+        try:
+            until_gone(pids)
+        finally:  # who holds its output would be waited for in vain
+            for pid in pids:
+                if not gone(pid):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def test_told_twice_to_stop_workers_are_killed(tmp_path, cloud):
