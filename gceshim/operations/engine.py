@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from gceshim.drivers.base import Jobs
 from gceshim.drivers.errors import DriverError, NotFound, Unavailable
+from gceshim.drivers.fence import fenced
 from gceshim.model import Tenant
 from gceshim.operations.chronicle import Chronicle
 from gceshim.operations.errors import OperationNotFound, OperationRunning, RequestIdReused, ShuttingDown
@@ -360,7 +361,8 @@ class Engine:
             try:
                 tenant = tenant or await self._tenant(operation)
                 journal = Journal(ledger, tenant, self._poller, self._settings)
-                result = await self._workflows.run(operation.workflow, journal, operation.arguments)
+                with fenced(ledger.hold):
+                    result = await self._workflows.run(operation.workflow, journal, operation.arguments)
             except DriverError as exc:
                 LOG.info("operation %s: failed: %s (%s)", operation.name, exc.message, exc.detail)
                 failure = self._explain(exc, operation)

@@ -85,6 +85,13 @@ class Ledger:
         finally:
             self.acting -= 1
 
+    async def hold(self) -> None:
+        """Make sure of the lease, by a write if it may have lapsed. :raises: as `write`."""
+        if isinstance(self.stopped, LeaseLost):
+            raise self.stopped
+        if self._now() >= self.operation.lease_until:
+            await self.write()
+
     async def start(self, name: str) -> None:
         """Write down that a step is begun. :raises: as `write`; then it is not begun."""
         repeated = name in self.steps

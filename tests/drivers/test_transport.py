@@ -25,6 +25,7 @@ from gceshim.drivers import errors
 from gceshim.drivers.cloudstack.failures import BY_CODE
 from gceshim.drivers.cloudstack.settings import parse
 from gceshim.drivers.cloudstack.transport import Transport
+from gceshim.drivers.fence import fenced
 from gceshim.model import Credentials
 from tests.drivers.conftest import SECRETS
 from tests.drivers.raw_server import answer, drip, raw_server, reset, silence
@@ -300,6 +301,25 @@ async def test_waiting_for_a_thread_counts_as_waiting():
         assert time.monotonic() - start < 4.5  # half a second for each would be five
         assert [type(error) for error in found] == [errors.Timeout] + 9 * [errors.Overloaded]
         await transport.close()
+
+
+@on_loop
+async def test_a_fence_is_passed_before_each_change():
+    """After the wait for a thread, as late as can be; what it stops is not sent, and its thread is free."""
+
+    class TakenOver(Exception):
+        pass
+
+    async def fence() -> None:
+        raise TakenOver
+
+    async with cloud(threads=1) as world:
+        with fenced(fence):
+            for _ in range(3):
+                with pytest.raises(TakenOver):
+                    await world.raw("createVolume", name="data")
+            assert (await world.raw("listZones"))["count"] == 2
+        assert world.sim.call_counts["createVolume"] == 0
 
 
 @on_loop

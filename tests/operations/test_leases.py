@@ -8,13 +8,29 @@ from pathlib import Path
 
 import pytest
 
+from gceshim.drivers.base import Steps
+from gceshim.drivers.fence import pass_fence
 from gceshim.operations.engine import Engine
 from gceshim.operations.record import Operation
 from gceshim.stores.base import EPOCH, Store
 from gceshim.stores.sqlite import SqliteStore
 from tests.stores.running import in_loop, until
 
-from .backend import FAST, Act, Backend, Clock, Life, MortalStore, begin, bury, done, in_memory, make_engine, started
+from .backend import (
+    FAST,
+    Act,
+    Backend,
+    Clock,
+    Life,
+    MortalStore,
+    begin,
+    bury,
+    done,
+    in_memory,
+    make_engine,
+    started,
+    tenant,
+)
 
 HOLDS_STILL = Act(job=True, rounds=10**9)
 LIVELY = replace(FAST, heartbeat_seconds=0.002, sweep_seconds=0.002)
@@ -117,6 +133,38 @@ async def test_a_holder_that_lost_its_lease_stops() -> None:
             assert (await done(old, operation)).errors == ()
     assert set(backend.made.values()) == {1}
     assert len(backend.made) == 3
+
+
+@pytest.mark.parametrize("taken", [True, False])
+@in_loop
+async def test_a_process_that_stood_still_sends_nothing_that_is_anothers(taken: bool) -> None:
+    """It was just about to; the lease lapsed meanwhile. Where nobody took it, it is had again."""
+    clock = Clock()
+    sent: list[str] = []
+
+    async with in_memory() as store:
+        engine = make_engine(store, Backend(), clock=clock)
+
+        async def workflow(steps: Steps) -> None:
+            async def action() -> None:
+                clock.advance(FAST.lease_seconds)
+                if taken:
+                    later = clock.time.replace(year=2099)
+                    assert await store.operations.claim(steps.operation, "other", now=clock(), until=later)
+                await pass_fence()
+                sent.append("change")
+
+            await steps.run("a", action)
+
+        engine.register("stand still", workflow)
+        async with started(engine):
+            operation = await engine.begin(
+                tenant(), "stand still", (), type="insert", scope_kind="zone", scope="z", target="t"
+            )
+            await until(lambda: operation.name not in {task.get_name() for task in asyncio.all_tasks()})
+            record = await store.operations.get(operation.name)
+    assert record is not None
+    assert (sent, record.done, record.lease_holder) == (([], False, "other") if taken else (["change"], True, ""))
 
 
 @in_loop

@@ -42,6 +42,7 @@ from gceshim.drivers.cloudstack.lanes import Lanes, LanesFull
 from gceshim.drivers.cloudstack.refusals import Refused, reason, refusal
 from gceshim.drivers.cloudstack.settings import Settings
 from gceshim.drivers.cloudstack.wire import TooLarge, Wire, address
+from gceshim.drivers.fence import pass_fence
 from gceshim.drivers.observing import BackendCall, BackendLoad, Watcher, outcome_of
 from gceshim.model import Credentials
 from gceshim.trace import add_backend_call
@@ -239,6 +240,13 @@ class Transport:
         except LanesFull as exc:
             message = "CloudStack is too slow for all that is asked of it; try again."
             raise errors.Overloaded(message, detail=f"{command}: not begun") from exc
+        if command.startswith(_SAFE):
+            return
+        try:
+            await pass_fence()
+        except BaseException:
+            self._lanes.leave(lane)
+            raise
 
     async def _in_thread(
         self, command: str, exchange: Callable[[], dict[str, Any]], secrets: tuple[str, ...], lane: str
