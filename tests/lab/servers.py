@@ -67,10 +67,24 @@ class Server:
         """As an operator does."""
         await self._end(signal.SIGTERM)
 
+    async def pause(self, seconds: float) -> None:
+        """Have it stand still, as a machine does that is moved to another host."""
+        self.listens = False
+        self._signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._signal(signal.SIGCONT)
+            self.listens = True
+
+    def _signal(self, signum: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(signum)
+
     async def _end(self, signum: signal.Signals) -> None:
         if self._process is not None:
             self.listens = False
-            self._process.send_signal(signum)
+            self._signal(signum)
             await asyncio.to_thread(self._process.wait, START_SECONDS)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Many mutations in flight while the servers that carry them out are killed."""
+"""Many mutations in flight while the servers that carry them out are killed, or stand still."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ from tests.stores.running import until
 #: CloudStack calls between two kills, at least and at most.
 CALLS_BETWEEN = (20, 600)
 KILLS = (3, 6)
+#: Of several servers one may stand still instead, for longer than it takes another to take its operations over.
+PAUSE_SHARE = 0.3
+PAUSE_SECONDS = 5.0
 #: A disk or machine in the error of an operation that could not remove it.
 LEFT_BEHIND = re.compile(r"(?:disk|virtual machine) ([-a-z0-9]+)(?=[,)])")
 #: What else such an error names, and how the lines about it begin.
@@ -38,11 +41,13 @@ class Outcome:
 
     seed: int
     kills: int = 0
+    pauses: int = 0
     failed: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        lines = [f"seed {self.seed}: {self.kills} kills, {len(self.failed)} failed, {len(self.problems)} problems"]
+        what = f"{self.kills} kills, {self.pauses} pauses, {len(self.failed)} failed, {len(self.problems)} problems"
+        lines = [f"seed {self.seed}: {what}"]
         lines += self.problems[:40]
         lines += [f"(failed: {line})" for line in self.failed if self.problems]
         return "\n  ".join(lines)
@@ -95,7 +100,7 @@ async def kills(
     folder: Path, seed: int, *, count: int = 200, servers: int = 1, settings: Mapping[str, Any] | None = None
 ) -> Outcome:
     """
-    A run in which servers die at random points and are started again.
+    A run in which servers die at random points and are started again; several may stand still for a while, too.
 
     :param count: mutations in flight. :param settings: of the servers, by key.
     """
@@ -194,12 +199,16 @@ async def _recorded(store: Store, mutations: Sequence[Mutation], clients: Client
 
 
 async def _reap(laboratory: Laboratory, chance: random.Random, outcome: Outcome) -> None:
-    """Kill a server after a random number of calls to CloudStack, start it again, and so on."""
+    """Kill or halt a server after a random number of calls to CloudStack, have it go on, and so on."""
     calls = laboratory.cloudstack.call_counts
     for _ in range(chance.randint(*KILLS)):
         goal = calls.total() + chance.randint(*CALLS_BETWEEN)
         await until(lambda: calls.total() >= goal, END_SECONDS)  # noqa: B023 - it is awaited before the next
         server: Server = chance.choice(laboratory.servers)
+        if len(laboratory.servers) > 1 and chance.random() < PAUSE_SHARE:
+            outcome.pauses += 1
+            await server.pause(PAUSE_SECONDS)
+            continue
         await server.kill()
         outcome.kills += 1
         await server.start()

@@ -23,7 +23,7 @@ def test_a_server_that_is_killed_and_started_again_does_all(seed: int, tmp_path:
 
 @pytest.mark.parametrize("seed", [2])
 def test_servers_that_share_a_store_finish_what_others_began(seed: int, tmp_path: Path, mongodb_uri: str) -> None:
-    """Of two, one at a time is killed, and the other takes over what it had."""
+    """Of two, one at a time is killed or stands still, and the other takes over what it had."""
     shared = {
         "store.mongodb_uri": mongodb_uri,
         "store.mongodb_standalone": True,
@@ -31,4 +31,4 @@ def test_servers_that_share_a_store_finish_what_others_began(seed: int, tmp_path
     }
     outcome = asyncio.run(kills(tmp_path, seed, count=COUNT, servers=2, settings=shared))
     assert not outcome.problems, str(outcome)
-    assert outcome.kills >= 3
+    assert outcome.kills + outcome.pauses >= 3
