@@ -15,7 +15,7 @@ from typing import Any
 
 from gceshim.app import make_store
 from gceshim.simulator import SimulatorSettings
-from gceshim.stores.base import Store
+from gceshim.stores.base import OperationRecord, Store
 from gceshim.testing.gce import Answer, Body, NoAnswer
 from tests.lab.estate import differences, found, with_openings
 from tests.lab.mutations import Mix, Mutation
@@ -179,7 +179,7 @@ async def opened(laboratory: Laboratory) -> AsyncIterator[Store]:
 async def _recorded(store: Store, mutations: Sequence[Mutation], clients: Clients) -> list[str]:
     problems = []
     left = await store.operations.lapsed(datetime.now(UTC) + timedelta(days=1), limit=1000)
-    problems += [f"a lease is left over: {record.name} of {record.lease_holder!r}" for record in left]
+    problems += [f"a lease is left over: {record.name} of {record.lease_holder!r}, {_place(record)}" for record in left]
     owners = {record.owner for record in left}
     for mutation in mutations:
         ended = clients.ended.get(mutation.name)
@@ -196,6 +196,12 @@ async def _recorded(store: Store, mutations: Sequence[Mutation], clients: Client
         counts = Counter(record.request_id for record in records if record.request_id in known)
         problems += [f"{times} operations of one request" for times in counts.values() if times != 1]
     return problems
+
+
+def _place(record: OperationRecord) -> str:
+    """How far an operation is that has not ended."""
+    steps = record.body.get("journal") or [{"name": "the beginning"}]
+    return f"{record.body['type']} of {record.body['target']} at {steps[-1]['name']}"
 
 
 async def _reap(laboratory: Laboratory, chance: random.Random, outcome: Outcome) -> None:
