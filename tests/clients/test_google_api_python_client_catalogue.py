@@ -135,12 +135,13 @@ def test_projects_are_listed_and_described(compute: Compute, demo: Demo) -> None
 
 
 def test_a_machine_of_which_everything_is_said(compute: Compute, cloud: Cloud, fresh_name: Callable[[], str]) -> None:
-    """Size, type and fate of the boot disk, a disk that is there, protection, a script; at its end each disk's fate."""
+    """Boot disk, a disk that is there, protection, a script, an address; at its end each goes or stays."""
     name, old, here = fresh_name(), fresh_name(), compute.here
     instances, disks = compute.api.instances(), compute.api.disks()
     compute.done(disks.insert(**here, body={"name": old, "sizeGb": "3"}))
     body: Any = machine(name, here["zone"]) | {"deletionProtection": True}
     body["metadata"] = {"items": [{"key": "startup-script", "value": "#!/bin/sh\necho plain\n"}]}
+    body["networkInterfaces"][0]["accessConfigs"] = [{"name": "nat", "type": "ONE_TO_ONE_NAT"}]
     body["disks"][0]["autoDelete"] = False
     more = {"diskSizeGb": "25", "diskType": f"zones/{here['zone']}/diskTypes/pd-ssd"}
     body["disks"][0]["initializeParams"] |= more
@@ -153,6 +154,7 @@ def test_a_machine_of_which_everything_is_said(compute: Compute, cloud: Cloud, f
 
     assert (sizes, row["deleteprotection"]) == ([3 * GIB, 25 * GIB], True)
     assert b"echo plain" in cloud.user_data(row)
+    assert shown["networkInterfaces"][0]["accessConfigs"][0]["natIP"] == row["publicip"]
     assert [(disk["boot"], disk["autoDelete"], disk["diskSizeGb"]) for disk in shown["disks"]] == [
         (True, False, "25"),
         (False, True, "3"),

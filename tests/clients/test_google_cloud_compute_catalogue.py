@@ -129,13 +129,14 @@ def test_operations_are_found_and_read(clients: Catalogue, here: dict[str, str],
 def test_a_machine_of_which_everything_is_said(
     clients: Catalogue, here: dict[str, str], cloud: Cloud, fresh_name: Callable[[], str]
 ) -> None:
-    """Size, type and fate of the boot disk, a disk that is there, protection, a script; at its end each disk's fate."""
+    """Boot disk, a disk that is there, protection, a script, an address; at its end each goes or stays."""
     name, old = fresh_name(), fresh_name()
     clients.done(clients.disks.insert_unary(disk_resource=compute_v1.Disk(name=old, size_gb=3), **here))
     source = compute_v1.AttachedDisk(source=f"zones/{here['zone']}/disks/{old}", device_name="old", auto_delete=True)
     script = compute_v1.Items(key="startup-script", value="#!/bin/sh\necho typed\n")
     wanted = machine(name, here["zone"], source, deletion_protection=True)
     wanted.metadata = compute_v1.Metadata(items=[script])
+    wanted.network_interfaces[0].access_configs = [compute_v1.AccessConfig(name="nat", type_="ONE_TO_ONE_NAT")]
     boot = wanted.disks[0]
     boot.auto_delete = False
     boot.initialize_params.disk_size_gb = 25
@@ -147,6 +148,7 @@ def test_a_machine_of_which_everything_is_said(
 
     assert (sizes, row["deleteprotection"]) == ([3 * GIB, 25 * GIB], True)
     assert b"echo typed" in cloud.user_data(row)
+    assert shown.network_interfaces[0].access_configs[0].nat_i_p == row["publicip"]
     assert [(disk.boot, disk.auto_delete, disk.disk_size_gb) for disk in shown.disks] == [
         (True, False, 25),
         (False, True, 3),

@@ -12,7 +12,7 @@ from gceshim.simulator import entities as model
 
 GIB = 1024**3
 #: Tags whose values name addresses, ids or operations, or tell a time.
-VARYING = ("gce:external", "gce:auto-delete", "gce:firewall/", "gce:firewall-claim/")
+VARYING = ("gce:external", "gce:auto-delete", "gce:firewall/", "gce:firewall-claim/", "gce:operation")
 
 
 def holdings(cloudstack: Simulator) -> Counter[str]:

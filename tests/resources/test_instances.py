@@ -10,7 +10,8 @@ from gceshim.simulator import Simulator
 from gceshim.simulator.entities import PublicIp
 from gceshim.testing.gce import Gce
 from gceshim.testing.world import World
-from tests.resources.requests import HERE, PROJECT, ZONE, insert_body, made
+from tests.resources.holdings import Holdings
+from tests.resources.requests import HERE, PROJECT, ZONE, changed, disk_made, insert_body, made
 
 pytestmark = pytest.mark.gen_test
 
@@ -44,6 +45,45 @@ async def test_a_machine_is_made_running_and_told_as_it_is(gce: Gce, cloudstack:
     assert operation["targetId"] == vm["id"]
     assert [machine.name for machine in cloudstack.vms("demo")] == ["vm-1"]
     assert cloudstack.vm("vm-1").state == "Running"
+
+
+async def test_a_machine_is_all_that_is_new_and_nothing_stays_of_it(gce: Gce, cloudstack: Simulator) -> None:
+    """To the last tag: with an address, a rule that applies to it, a disk of its own, and one that is there."""
+    await made(gce, insert_body("first"))  # and with it the default network
+    await changed(gce, "compute.instances.delete", instance="first")
+    await disk_made(gce, "old", sizeGb="3")
+    rule = {"name": "web", "targetTags": ["web"], "allowed": [{"IPProtocol": "tcp", "ports": ["80"]}]}
+    await changed(gce, "compute.firewalls.insert", at={"project": PROJECT}, body=rule)
+    kept = Holdings(cloudstack)
+    body = insert_body("vm-1", external=True, labels={"env": "test"}, tags={"items": ["web"]}, description="mine")
+    body["disks"].append({"initializeParams": {"diskName": "new", "diskSizeGb": "7"}, "autoDelete": True})
+    body["disks"].append({"source": f"zones/{ZONE}/disks/old", "deviceName": "old"})
+    await made(gce, body)
+
+    assert kept.changes() == [
+        "+ address in Sandbox 1: source NAT False, to vm-1",
+        "+ interface of vm-1 in default",
+        "+ machine vm-1: Running, Small Instance 1 x 1024, user data none, protected False, groups [], keys []",
+        "+ rule of network: to vm-1 tcp 80-80 ['0.0.0.0/0']",
+        "+ tag env=test on vm-1",
+        "+ tag gce:auto-delete=... on new",
+        '+ tag gce:description="mine" on vm-1',
+        '+ tag gce:device-name="old" on old',
+        '+ tag gce:device-name="persistent-disk-1" on new',
+        '+ tag gce:disk-name="new" on new',
+        '+ tag gce:disk-type="pd-standard" on new',
+        f'+ tag gce:ephemeral="{cloudstack.vm("vm-1").uuid}" on address',
+        "+ tag gce:external=... on vm-1",
+        '+ tag gce:machine-type="small-instance" on vm-1',
+        "+ tag gce:operation=... on new",
+        '+ tag gce:tags=["web"] on vm-1',
+        "+ volume boot of vm-1: 10 GiB at vm-1:0",
+        "+ volume new: 7 GiB at vm-1:1",
+        "+ volume old: 3 GiB at vm-1:2",
+        "- volume old: 3 GiB",
+    ]
+    await changed(gce, "compute.instances.delete", instance="vm-1")
+    assert kept.changes() == []
 
 
 async def test_an_external_address_comes_and_goes_with_its_machine(gce: Gce, cloudstack: Simulator) -> None:
