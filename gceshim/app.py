@@ -59,7 +59,6 @@ from gceshim.resources.table import method_table
 from gceshim.settings import LimitsSection, OperationsSection, Settings, SettingsError
 from gceshim.sign_in_backend import DriverBackend
 from gceshim.stores.base import Store
-from gceshim.stores.mongodb import MongoStore
 from gceshim.stores.servers import Presence
 from gceshim.stores.sqlite import SqliteStore
 
@@ -287,6 +286,9 @@ def make_store(settings: Settings) -> Store:
     """
     if not settings.store.mongodb_uri:
         return SqliteStore(settings.store.path)
+    # Imported here, as its driver is a fifth of what every command and server loads, and most have no MongoDB.
+    from gceshim.stores.mongodb import MongoStore  # noqa: PLC0415
+
     section = settings.store
     try:
         return MongoStore(
