@@ -132,7 +132,7 @@ def test_a_stopping_server_closes_each_connection_once_it_is_answered() -> None:
             writer.close()
             await writer.wait_closed()
 
-    asyncio.run(asyncio.wait_for(main(), 50))
+    asyncio.run(asyncio.wait_for(main(), 300))
 
 
 def test_the_time_for_the_first_request_is_over_with_it() -> None:
@@ -152,7 +152,7 @@ def test_the_time_for_the_first_request_is_over_with_it() -> None:
         writer.close()
         await writer.wait_closed()
 
-    asyncio.run(asyncio.wait_for(main(), 50))
+    asyncio.run(asyncio.wait_for(main(), 300))
 
 
 def test_a_server_with_nothing_to_answer_stops_without_a_word(caplog: pytest.LogCaptureFixture) -> None:

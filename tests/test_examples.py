@@ -64,12 +64,12 @@ async def portal(folder: Path, north: Simulator, south: Simulator) -> AsyncItera
     )
     assert program.stdout is not None
     try:
-        line = (await asyncio.wait_for(program.stdout.readline(), 30)).decode()
+        line = (await asyncio.wait_for(program.stdout.readline(), 180)).decode()
         if not line and program.stderr is not None:
             raise AssertionError((await program.stderr.read()).decode())
         yield line.removeprefix("serving on ").strip()
         program.send_signal(signal.SIGTERM)
-        _, said = await asyncio.wait_for(program.communicate(), 30)
+        _, said = await asyncio.wait_for(program.communicate(), 180)
         assert (program.returncode, said.decode()) == (0, "")
     finally:
         if program.returncode is None:

@@ -302,7 +302,7 @@ def test_a_server_that_is_told_to_stop_says_so_before_it_does(tmp_path: Path) ->
             while '"draining"' not in answered(f"{url}/readyz", {}):
                 assert time.monotonic() - started < DEADLINE_SECONDS
             assert '"sandbox-1-a"' in answered(zone, bearer)
-            waiter.join(20)
+            waiter.join(DEADLINE_SECONDS)
             assert name in waited[0]
             assert '"RUNNING"' in waited[0]
             server.process.send_signal(signal.SIGTERM)  # told twice, it ends at once, in the middle of its operation

@@ -54,7 +54,7 @@ class Gcutil:
         """The operation once it is done, and its target: {} after a deletion."""
         answer = await self.send(verb, path, body)
         assert answer.status == 200, answer.body
-        operation, deadline = answer.body, time.monotonic() + 30
+        operation, deadline = answer.body, time.monotonic() + 180
         while True:
             self.check(operation)
             if operation["status"] == "DONE":

@@ -9,7 +9,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ import pytest
 from gceshim.cli import build_parser
 from gceshim.settings import Settings
 from gceshim.simulator import SimulatorSettings
+from tests.ports import kept_port, port_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
@@ -82,7 +82,7 @@ def demo(tmp_path) -> Iterator[dict[str, str]]:
             yield environ | {name: shlex.split(value)[0] for name, value in lines}
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(60)
+            process.wait(180)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -156,17 +156,17 @@ def answer(url: str) -> tuple[int, str]:
 def test_the_program_that_embeds_the_handlers_runs(tmp_path):
     """Somebody else's application with ours in it: both answer, each under its own paths."""
     program = next(item.text for item in snippets("python") if item.where.startswith("docs/embedding.md"))
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
+    kept = kept_port()
+    port = port_of(kept)
     program = program.replace("8787", str(port))
     environ = {**os.environ, "HOME": str(tmp_path)}
-    with subprocess.Popen(
-        [sys.executable, "-c", program], env=environ, cwd=tmp_path, stderr=subprocess.PIPE
-    ) as process:
+    with (
+        kept,
+        subprocess.Popen([sys.executable, "-c", program], env=environ, cwd=tmp_path, stderr=subprocess.PIPE) as process,
+    ):
         try:
             server = f"http://127.0.0.1:{port}"
-            until = time.monotonic() + 60
+            until = time.monotonic() + 180
             while answer(f"{server}/hello")[0] == 0 and process.poll() is None and time.monotonic() < until:
                 pass
             assert answer(f"{server}/hello") == (200, "hello")

@@ -215,7 +215,7 @@ async def test_who_waits_for_the_default_network_keeps_nobody_from_making_it():
         )
         await until(lambda: world.commands_since(0).count("listTags") > 3)
         again = world.driver.instances.create(MemorySteps(world.driver, world.tenant, "taken-over"), spec("taken-over"))
-        made = await asyncio.wait_for(asyncio.gather(waits, again), 30)
+        made = await asyncio.wait_for(asyncio.gather(waits, again), 120)
         assert [item.interfaces[0].network for item in made] == ["default", "default"]
         assert [row.name for row in world.sim.networks() if row.account.name == "demo"] == ["default"]
 

@@ -265,5 +265,5 @@ def serving_in_thread(table: Table | None = None) -> Iterator[Gce]:
     finally:
         asyncio.run_coroutine_threadsafe(block.__aexit__(None, None, None), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
         loop.close()

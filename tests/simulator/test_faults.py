@@ -160,7 +160,7 @@ def test_a_held_reply_comes_when_it_is_let_go(cloud):
     cloud.until(fault.reached)
     assert (cloud.sim.vm("a").name, caller.is_alive()) == ("a", True)
     cloud.release(fault)
-    caller.join(10)
+    caller.join(60)
     assert not caller.is_alive()
 
 
@@ -182,5 +182,5 @@ def test_a_held_request_does_its_work_when_it_is_let_go_or_never(cloud, lost):
     cloud.until(fault.reached)
     assert cloud.sim.vms() == []
     cloud.release(fault, lost=lost)
-    caller.join(10)
+    caller.join(60)
     assert (outcome == [None], cloud.sim.vms() == []) == (lost, lost)

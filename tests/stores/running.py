@@ -26,7 +26,7 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
     return run
 
 
-async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]], seconds: float = LIMIT_SECONDS) -> None:
     """Return once the condition holds; TimeoutError if it does not in time."""
     async with asyncio.timeout(seconds):
         while True:
