@@ -1,10 +1,10 @@
 """
 Partial answers: the `fields` parameter.
 
-    fields = item *("," item)      item = name *("/" name) ["(" fields ")"]
+    fields = item *("," item)      item = name *(("/" / ".") name) ["(" fields ")"]
 
 Arrays are looked through; `*` takes every member of an object or every key of a map. Source: "Partial response" of
-Google's API pages.
+Google's API pages, and "System parameters", where the names of a path have dots between them.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import Any, Final
 from gceshim.protocol.discovery import Document
 from gceshim.protocol.errors import InvalidParameter, shown
 
-_TOKEN: Final = re.compile(r"([,/()]|[^,/() \t]+)|[ \t]+")
+_TOKEN: Final = re.compile(r"([,/.()]|[^,/.() \t]+)|[ \t]+")
 _LONGEST: Final = 10_000
 _DEEPEST: Final = 32
 
@@ -82,7 +82,7 @@ class _Reader:
 
     def _item(self, tree: Tree, depth: int) -> None:
         names = [self._name()]
-        while self._next() == "/":
+        while self._next() in ("/", "."):
             self._position += 1
             names.append(self._name())
         if len(names) > _DEEPEST:
@@ -100,7 +100,7 @@ class _Reader:
 
     def _name(self) -> str:
         name = self._next()
-        if not name or name in ",/()":
+        if not name or name in ",/.()":
             raise self._unexpected("a field")
         self._position += 1
         return name

@@ -32,6 +32,10 @@ AGGREGATED = {"items": {"zones/a": {"instances": [{"name": "a", "id": "1"}]}, "z
         ),
         ("items/id, items/name", {"items": [{"id": "1", "name": "a"}, {"id": "2", "name": "b"}]}),
         ("items/labels/x", {"items": [{"labels": {"x": "1"}}, {}]}),
+        (
+            "items.labels.x,items.disks(mode)",
+            {"items": [{"labels": {"x": "1"}, "disks": [{"mode": "READ_WRITE"}]}, {}]},
+        ),
         ("items/labels/*", {"items": [{"labels": {"x": "1", "y": "2"}}, {}]}),
         ("items(disks(mode))", {"items": [{"disks": [{"mode": "READ_WRITE"}]}, {}]}),
         ("items/disks/index,items", {"items": VALUE["items"]}),
@@ -64,6 +68,9 @@ def test_a_wildcard_goes_through_maps():
         "items/nothing",
         "(",
         "items/name/x",
+        "items.",
+        ".items",
+        "items./name",
     ],
 )
 def test_a_malformed_selector_is_refused(fields):
