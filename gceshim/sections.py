@@ -199,9 +199,9 @@ class OauthSection(Section):
     )
     sign_in_attempts_per_minute: int = row(
         10,
-        "How often signing in on the consent page may fail within a minute from one address, and a program's secret key "
-        "for an API key; a user or an API key may fail three times as often, from all addresses together. Counted by "
-        "each server process for itself.",
+        "How often signing in on the consent page may fail within a minute from one address, and a program's secret "
+        "key for an API key; a user or an API key may fail three times as often, from all addresses together. Counted "
+        "by each server process for itself.",
         minimum=1,
         maximum=1000,
     )

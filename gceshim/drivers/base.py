@@ -78,7 +78,7 @@ class Jobs(abc.ABC):
         """
         The ids of the tenant's jobs that have not ended, or None where the backend cannot tell them cheaply.
 
-        One that is missing costs a `get` and nothing else; one that has ended is waited for as long as it is among them.
+        One that is missing costs a `get` and nothing else; one that has ended is waited for while it is among them.
         :raises Unavailable: no sensible answer; try again later.
 
         Source: CloudStack `listAsyncJobs`.
