@@ -140,6 +140,25 @@ async def test_readiness_hangs_on_the_store_and_not_on_the_cloud(world: World, g
     assert (await gce.call("compute.zones.list", project="demo"))["items"]
 
 
+def test_what_says_nothing_of_the_cloud_changes_nothing_that_is_known_of_it() -> None:
+    """A call that was given up, or never begun, is no sign of life; a refusal is."""
+
+    async def ping() -> None: ...
+
+    health = Health(ping)
+    for outcome, known in (
+        ("cancelled", "unknown"),
+        ("ok", "ok"),
+        ("Timeout", "unreachable"),
+        ("cancelled", "unreachable"),
+        ("Overloaded", "unreachable"),
+        ("Forbidden", "ok"),
+        ("Unavailable", "unreachable"),
+    ):
+        health.backend_call(outcome)
+        assert (outcome, health.backend) == (outcome, known)
+
+
 async def test_a_store_that_does_not_answer_takes_the_server_out() -> None:
     """And probes do not wait for it for ever, nor press it."""
     asked = 0

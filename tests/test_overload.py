@@ -236,6 +236,29 @@ def test_what_is_remembered_of_callers_is_bounded():
     run(main())
 
 
+def test_no_more_wait_for_their_turn_than_have_it():
+    """A caller who asks without end is told so, and does not fill the memory first."""
+
+    async def main():
+        gates = Gates(limit=2)
+        for _ in range(2):
+            await gates.enter("caller", 0)
+        waiting = [asyncio.ensure_future(gates.enter("caller", 60)) for _ in range(2)]
+        await asyncio.sleep(0)
+        started = time.monotonic()
+        with pytest.raises(TimeoutError):
+            await gates.enter("caller", 20)
+        assert time.monotonic() - started < 15
+        for _ in range(2):
+            gates.leave("caller")
+        await asyncio.gather(*waiting)
+        for _ in range(2):
+            gates.leave("caller")
+        assert (gates._inside, gates._waiting) == ({}, {})
+
+    run(main())
+
+
 # The cloud behind it
 
 

@@ -51,6 +51,8 @@ class _Followed:
     failures: int = 0
     sweep_seconds: float = 0.0
     """How long the last sweep took."""
+    puzzled: bool = False
+    """Whether the list of pending jobs made no sense before."""
     task: asyncio.Task[None] | None = None
 
 
@@ -152,7 +154,7 @@ class Poller:
         if len(ask) > self._settings.poll_few_jobs:
             started = asyncio.get_running_loop().time()
             try:
-                pending = await self._pending(followed.tenant)
+                pending = await self._pending(followed)
             except Unavailable as exc:
                 followed.failures += 1
                 for watch in ask:
@@ -167,8 +169,9 @@ class Poller:
         answered = await asyncio.gather(*(self._ask(followed, watch) for watch in ask))
         followed.failures = followed.failures + 1 if answered and not any(answered) else 0
 
-    async def _pending(self, tenant: Tenant) -> frozenset[str]:
+    async def _pending(self, followed: _Followed) -> frozenset[str]:
         """The jobs that need no asking; none where the backend cannot tell. :raises Unavailable:"""
+        tenant = followed.tenant
         self.rounds["sweep"] += 1
         try:
             return frozenset(await self._jobs.pending(tenant) or ())
@@ -177,7 +180,9 @@ class Poller:
         except DriverError as exc:
             LOG.info("jobs of %s are asked about one by one: %s", tenant.owner, exc.message)
         except Exception:  # the edge of a background task
-            LOG.exception("jobs of %s are asked about one by one", tenant.owner)
+            if not followed.puzzled:
+                LOG.exception("jobs of %s are asked about one by one", tenant.owner)
+            followed.puzzled = True
         return frozenset()
 
     async def _ask(self, followed: _Followed, watch: _Watch) -> bool:
