@@ -7,9 +7,11 @@ import asyncio
 import pytest
 
 from gceshim.drivers import errors
+from gceshim.drivers.cloudstack.driver import CloudStackDriver
+from gceshim.drivers.cloudstack.transport import Transport
 from gceshim.model import InstanceRef, InstanceState, JobState, QuotaKind, stable_id
 from gceshim.simulator import SimulatorSettings
-from gceshim.testing.journal import Crash
+from gceshim.testing.journal import Crash, MemorySteps
 from tests.drivers.worlds import SG_ZONE, ZONE, cloud, on_loop, ref, spec
 
 
@@ -201,6 +203,27 @@ async def test_an_instance_is_reset_once_wherever_the_server_dies():
         world.sim.faults.add("lost_reply", command="rebootVirtualMachine", times=1)
         await world.driver.instances.reset(world.steps(), made)
         assert world.sim.call_counts["rebootVirtualMachine"] == moment + 1
+
+
+@on_loop
+async def test_an_instance_is_reset_by_whom_no_jobs_are_listed_for():
+    """Roles may lack any command; nothing has to be looked for where no answer is lost."""
+
+    class Narrow(Transport):
+        async def call(self, credentials, command, /, **params):
+            if command == "listAsyncJobs":
+                raise errors.Forbidden("The API [listAsyncJobs] does not exist or is not available for the account.")
+            return await super().call(credentials, command, **params)
+
+    class NarrowDriver(CloudStackDriver):
+        transport_class = Narrow
+
+    async with cloud() as world:
+        made = ref(await world.create(spec()))
+        driver = NarrowDriver.create({"url": world.url})
+        await driver.instances.reset(MemorySteps(driver, world.tenant, "operation-narrow"), made)
+        await driver.close()
+        assert world.sim.call_counts["rebootVirtualMachine"] == 1
 
 
 @on_loop
