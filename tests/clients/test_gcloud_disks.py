@@ -86,7 +86,10 @@ def test_a_machine_with_disks_of_all_kinds(
         "25",
     )
     assert {disk["deviceName"]: disk["autoDelete"] for disk in shown["disks"][1:]} == {"old": False, "new": True}
-    assert gcloud.shown("disks", "describe", old)["users"] == [shown["selfLink"]]
+    disks = {disk["name"]: disk for disk in gcloud.shown("disks", "list", f"--filter=name:({name} {new} {old})")}
+    kinds = {disk: item["type"].rpartition("/")[2] for disk, item in disks.items()}
+    assert kinds == {name: "pd-ssd", new: "pd-balanced", old: "pd-standard"}
+    assert [disk["users"] for disk in disks.values()] == [[shown["selfLink"]]] * 3
 
     said = gcloud.refused("instances", "delete", name)
     assert "protected against deletion" in said

@@ -149,6 +149,21 @@ async def test_every_error_code_has_a_meaning(code):
     assert error.detail == f"listZones: errorcode {code}, cserrorcode 4350"
 
 
+@pytest.mark.parametrize("form", ["{}", '{{"listzonesresponse": {{"errorcode": 530, "errortext": "{}"}}}}'])
+@on_loop
+async def test_a_server_that_repeats_what_was_sent_is_not_quoted(form):
+    """Neither the pair nor the signature, which is good for the same call once more."""
+
+    async def behave(reader, writer, number):
+        sent = f"{KEYS.secret_key} {server.requests[-1].splitlines()[-1]}"
+        assert "signature=" in sent and KEYS.api_key in sent
+        await answer("530 Error", form.format(sent))(reader, writer, number)
+
+    async with raw_server(behave) as server:
+        error = await failed(server.url)
+    assert "***" in said(error)
+
+
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -250,15 +251,14 @@ async def test_a_request_id_of_another_leads_nowhere(world: World) -> None:
     """Request ids may be guessed or seen in a log; each tenant has its own."""
     async with victim_in(world) as victim:
         attacker = await world.gce("other")
-        request_id = "11111111-2222-4333-8444-555555555555"
-        body = {"name": "d", "sizeGb": "1"}
-        first, second = await asyncio.gather(
-            victim.gce.call("compute.disks.insert", **HERE, requestId=request_id, body=body),
-            attacker.call("compute.disks.insert", project="other", zone=ZONE, requestId=request_id, body=body),
-        )
-        assert first["name"] != second["name"]
-        assert "projects/other/" in second["targetLink"]
-        assert "error" not in await attacker.done(second)
+        for name, together in (("disk-1", True), ("disk-2", False)):
+            asked: dict[str, Any] = {"requestId": str(uuid.uuid4()), "body": {"name": name, "sizeGb": "1"}}
+            own = victim.gce.call("compute.disks.insert", **HERE, **asked)
+            other = attacker.call("compute.disks.insert", project="other", zone=ZONE, **asked)
+            first, second = await asyncio.gather(own, other) if together else (await own, await other)
+            assert first["name"] != second["name"]
+            assert "projects/other/" in second["targetLink"]
+            assert "error" not in await attacker.done(second)
 
 
 async def test_who_leaves_a_project_has_no_more_of_its_operations(world: World, cloudstack: Simulator) -> None:

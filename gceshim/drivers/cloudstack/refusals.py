@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 from gceshim.drivers import errors
 from gceshim.drivers.cloudstack.failures import failure
 
 _DETAIL_LIMIT: Final = 200
+#: As it stands in the form that was sent. Who has it can send the same once more.
+_SIGNATURE: Final = re.compile(r"signature=[\w%+/=.-]*", re.IGNORECASE)
 
 
 class Refused(Exception):
@@ -45,7 +48,7 @@ def _clean(text: str, secrets: tuple[str, ...]) -> str:
     for secret in secrets:
         if secret:
             text = text.replace(secret, "***")
-    return text
+    return _SIGNATURE.sub("***", text)
 
 
 def reason(exc: BaseException) -> str:
