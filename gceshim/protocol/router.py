@@ -47,7 +47,9 @@ class MethodRouter:
             node = self._root
             for segment in method.segments:
                 if segment is not None:
-                    node = node.fixed.setdefault(segment, _Node())
+                    if segment not in node.fixed:
+                        node.fixed[segment] = _Node()
+                    node = node.fixed[segment]
                 else:
                     node.parameter = node.parameter or _Node()
                     node = node.parameter
