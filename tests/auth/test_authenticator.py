@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -31,11 +32,9 @@ from .world import ACCOUNT, KEY, OTHER_KEY, PAIR, World, world
 SCOPES = "https://www.googleapis.com/auth/"
 
 
-def authenticator(there: World, cache_seconds: float = 0.5, public_url: str = "") -> BearerAuthenticator:
+def authenticator(there: World, **more: Any) -> BearerAuthenticator:
     self_signed = Assertions(accounts(there), now=there.now)
-    return BearerAuthenticator(
-        there.tokens(), there.vault(), self_signed, public_url=public_url, cache_seconds=cache_seconds
-    )
+    return BearerAuthenticator(there.tokens(), there.vault(), self_signed, **more)
 
 
 @in_loop

@@ -37,8 +37,8 @@ from .signing import (
 from .signing import quick_robot as robot
 
 
-def assertions(there: World, cache_seconds: float = 0.3) -> Assertions:
-    return Assertions(accounts(there), cache_seconds=cache_seconds, now=there.now)
+def assertions(there: World, **more: float) -> Assertions:
+    return Assertions(accounts(there), now=there.now, **more)
 
 
 async def verified(there: World, text: str) -> Assertion:
