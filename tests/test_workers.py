@@ -170,23 +170,32 @@ def test_workers_share_a_port_and_tell_their_metrics_each(tmp_path, cloud):
             counted += float(re.search(line, text, re.MULTILINE)[1])
         assert counted == len(workers.records("compute.projects.get"))
 
-        pool = [http.client.HTTPConnection(workers.url.split("/")[2], timeout=30) for _ in range(30)]
-        for connection in pool:
-            connection.connect()
-        for connection in pool:
-            connection.request("GET", "/discovery/v1/apis")
-        assert {connection.getresponse().status for connection in pool} == {200}
-        for connection in pool:
-            connection.close()
-        workers.until(lambda: len(workers.records(" discovery 200 ")) == len(pool))
-        shares = Counter(record["pid"] for record in workers.records(" discovery 200 "))
-        assert min(shares[pid] for pid in workers.pids()) >= 3, shares
+        # At times the system gives one process alone its processors.
+        shares = [Counter[int]()]
+        while min(shares[-1][pid] for pid in workers.pids()) < 3:
+            assert len(shares) <= 10, shares
+            before = len(workers.records(" discovery 200 "))
+            fetch_at_once(workers, 30)
+            workers.until(lambda: len(workers.records(" discovery 200 ")) == before + 30)  # noqa: B023 - called at once
+            shares.append(Counter(record["pid"] for record in workers.records(" discovery 200 ")[before:]))
 
         process.process.send_signal(signal.SIGTERM)
         for pid in workers.pids():  # as systemd does: to each of them beside
             os.kill(pid, signal.SIGTERM)
         assert process.ended() == 0
         until_gone(workers.pids())
+
+
+def fetch_at_once(workers, count):
+    """The discovery directory, over as many connections at once."""
+    pool = [http.client.HTTPConnection(workers.url.split("/")[2], timeout=30) for _ in range(count)]
+    for connection in pool:
+        connection.connect()
+    for connection in pool:
+        connection.request("GET", "/discovery/v1/apis")
+    assert {connection.getresponse().status for connection in pool} == {200}
+    for connection in pool:
+        connection.close()
 
 
 def test_workers_stop_when_who_looks_after_them_is_gone(tmp_path, cloud):
