@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -25,6 +26,12 @@ settings.load_profile("suite")
 def pytest_xdist_auto_num_workers() -> int:
     """Three for each processor: half of the time is waiting for servers and clients of their own."""
     return 3 * (os.cpu_count() or 1)
+
+
+def pytest_configure() -> None:
+    """A script that runs the suite in the background has SIGINT ignored, by all children too; tests send it to some."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

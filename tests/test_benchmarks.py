@@ -173,7 +173,10 @@ def test_a_soak_that_is_interrupted_tells_what_is_known():
             if line.startswith("begun"):
                 break
         process.send_signal(signal.SIGINT)
-        text, told = process.communicate(timeout=300)
+        try:
+            text, told = process.communicate(timeout=300)
+        finally:
+            process.kill()
     assert (process.returncode, told) == (0, "")
     assert "clients of 2 tenants" in text
     assert "no bound is broken" in text
