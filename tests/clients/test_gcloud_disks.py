@@ -124,6 +124,8 @@ def test_disks_come_to_a_machine_and_go(
     assert "vmname" not in cloud.volumes()[first]
     said = gcloud.refused("instances", "detach-disk", name, "--device-name=nope")
     assert "nope" in said
+    attached = gcloud.shown("instances", "describe", name)["disks"]
+    assert [disk["deviceName"] for disk in attached] == ["persistent-disk-0", "db"]
 
     gcloud.done("instances", "delete", name, "--keep-disks=data", f"--zone={demo.zone}")
     assert cloud.states(name) == [None]

@@ -99,6 +99,7 @@ def test_a_machine_and_its_disk_live_and_die(
     assert driver.reboot_node(node) and driver.stop_node(node)
     assert secure.cloud.states(name) == ["Stopped"]
     assert driver.start_node(node)
+    assert secure.cloud.states(name) == ["Running"]
     assert driver.ex_set_node_labels(node, {"tier": "web"})
     assert driver.ex_set_node_tags(driver.ex_get_node(name), ["db"])
     assert driver.ex_get_node(name).extra["tags"] == ["db"]
@@ -106,9 +107,11 @@ def test_a_machine_and_its_disk_live_and_die(
     volume = driver.create_volume(10, f"{name}-data")
     assert volume.size == "10"
     assert driver.attach_volume(driver.ex_get_node(name), volume)
+    assert secure.cloud.volumes()[f"{name}-data"]["vmname"] == name
     with pytest.raises(InvalidRequestError, match="already being used"):
         driver.destroy_volume(volume)
     assert driver.detach_volume(volume, ex_node=node)
+    assert "vmname" not in secure.cloud.volumes()[f"{name}-data"]
     assert f"{name}-data" in {found.name for found in driver.list_volumes()}
     assert driver.destroy_volume(volume)
 
