@@ -207,17 +207,18 @@ def _place(record: OperationRecord) -> str:
 async def _reap(laboratory: Laboratory, chance: random.Random, outcome: Outcome) -> None:
     """Kill or halt a server after a random number of calls to CloudStack, have it go on, and so on."""
     calls = laboratory.cloudstack.call_counts
-    for _ in range(chance.randint(*KILLS)):
-        goal = calls.total() + chance.randint(*CALLS_BETWEEN)
-        await until(lambda: calls.total() >= goal, END_SECONDS)  # noqa: B023 - it is awaited before the next
-        server: Server = chance.choice(laboratory.servers)
-        if len(laboratory.servers) > 1 and chance.random() < PAUSE_SHARE:
-            outcome.pauses += 1
-            await server.pause(PAUSE_SECONDS)
-            continue
-        await server.kill()
-        outcome.kills += 1
-        await server.start()
+    async with asyncio.TaskGroup() as halted:
+        for _ in range(chance.randint(*KILLS)):
+            goal = calls.total() + chance.randint(*CALLS_BETWEEN)
+            await until(lambda: calls.total() >= goal, END_SECONDS)  # noqa: B023 - it is awaited before the next
+            server: Server = chance.choice(laboratory.servers)
+            if len(laboratory.servers) > 1 and chance.random() < PAUSE_SHARE:
+                outcome.pauses += 1
+                halted.create_task(server.pause(PAUSE_SECONDS))
+                continue
+            await server.kill()
+            outcome.kills += 1
+            await server.start()
 
 
 def _settled(estate: Counter[str]) -> Counter[str]:
