@@ -11,7 +11,7 @@ from gceshim.drivers import errors
 from gceshim.model import GIB, DiskRef, DiskSpec, DiskState, ImageRef
 from gceshim.simulator import SimulatorSettings
 from gceshim.simulator.entities import DiskOffering
-from gceshim.testing.journal import Crash
+from gceshim.testing.journal import Crash, MemorySteps
 from tests.drivers.worlds import SG_ZONE, ZONE, cloud, disk_ref, on_loop, spec
 
 FULL = {"size_bytes": 20 * GIB, "description": "[data]", "labels": {"env": "prod", "empty": ""}, "type": "pd-ssd"}
@@ -215,6 +215,24 @@ async def test_a_lost_answer_is_made_good(command):
         made = await make(world, disk_spec(**FULL))
         assert [row.uuid for row in data_volumes(world)] == [made.backend_id]
         assert made.type == "pd-ssd"
+
+
+@on_loop
+async def test_what_took_effect_after_it_was_looked_for_is_removed():
+    """The operation fails for want of an answer, and nobody would know whose disk that is."""
+
+    class Late(MemorySteps):
+        async def job(self, name, submit, *, find=None):
+            if name != "create":
+                return await super().job(name, submit, find=find)
+            await native(world, "data")
+            raise errors.Timeout("CloudStack gave no answer")
+
+    async with cloud() as world:
+        steps = Late(world.driver, world.tenant, "operation-late")
+        with pytest.raises(errors.Timeout, match=r"gave no answer$"):
+            await world.driver.disks.create(steps, disk_spec(size_bytes=5 * GIB))
+        assert data_volumes(world) == []
 
 
 @on_loop
