@@ -1,6 +1,6 @@
 """
 Fixtures for all tests: `world`, `cloudstack`, `gce` and the settings they are made from (see gceshim.testing.plugin);
-`mongodb_uri`, a server of MongoDB's protocol (see tests.mongodb).
+`mongodb_uri`, a server of MongoDB's protocol (see tests.mongodb); `cloud`, a simulated CloudStack in its own process.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 
 import pytest
 from hypothesis import HealthCheck, settings
 from tornado.ioloop import IOLoop
 
+from tests.command_line import simulated_cloud
 from tests.leaks import leaked
 
 # How long an example takes says more of what else the machine does than of the code.
@@ -74,3 +75,10 @@ def loop_before() -> Iterator[None]:
 def io_loop(loop_before: None, io_loop: IOLoop) -> IOLoop:
     """The loop of a test, made and closed by pytest-tornado."""
     return io_loop
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    """A simulated CloudStack in a process of its own: `endpoint`, and the demo account's keys."""
+    with simulated_cloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        yield cloud

@@ -34,7 +34,6 @@ from tests.command_line import (
     gceshim,
     running,
     settings_file,
-    simulated_cloud,
 )
 
 
@@ -45,13 +44,6 @@ def demo(tmp_path_factory) -> Iterator[tuple[Path, Process]]:
     with running(home, "demo", "--port", "0") as process:
         process.wait_for("Ctrl-C stops it")
         yield home, process
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory) -> Iterator[dict[str, str]]:
-    """A simulated CloudStack in a process of its own: `endpoint`, and the demo account's keys."""
-    with simulated_cloud(tmp_path_factory.mktemp("cloud")) as cloud:
-        yield cloud
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,19 +18,11 @@ from tests.command_line import (
     gceshim,
     running,
     settings_file,
-    simulated_cloud,
 )
 
 URL = "https://gce.example.org"
 EMAIL = "ci@demo.iam.gserviceaccount.com"
 COMPUTE = ["https://www.googleapis.com/auth/compute"]
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A simulated CloudStack."""
-    with simulated_cloud(tmp_path_factory.mktemp("cloud")) as cloud:
-        yield cloud
 
 
 @pytest.fixture

@@ -28,15 +28,7 @@ from tests.command_line import (
     gceshim,
     running,
     settings_file,
-    simulated_cloud,
 )
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    """A simulated CloudStack in a process of its own."""
-    with simulated_cloud(tmp_path_factory.mktemp("cloud")) as cloud:
-        yield cloud
 
 
 class Here:

@@ -16,7 +16,7 @@ from gceshim.testing.gce import Gce
 from gceshim.testing.world import World
 from tests.auth.consent.visitor import DEMO, Visitor, query
 from tests.auth.oauth.program import Program
-from tests.command_line import running, settings_file, simulated_cloud
+from tests.command_line import running, settings_file
 from tests.resources.requests import HERE, insert_body
 
 pytestmark = pytest.mark.gen_test
@@ -52,13 +52,6 @@ async def refused_within(seconds: float, client: Gce) -> None:
 
 
 # Two processes, as behind a balancer
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    """A simulated CloudStack in a process of its own: `endpoint`, and the demo account's keys."""
-    with simulated_cloud(tmp_path_factory.mktemp("cloud")) as cloud:
-        yield cloud
 
 
 @pytest.fixture(scope="module")

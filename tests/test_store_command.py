@@ -32,17 +32,9 @@ from tests.command_line import (
     gceshim,
     running,
     settings_file,
-    simulated_cloud,
 )
 from tests.stores import version_1
 from tests.stores.contract import NOW, operation
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    """A simulated CloudStack in a process of its own: `endpoint`, and the demo account's keys."""
-    with simulated_cloud(tmp_path_factory.mktemp("cloud")) as cloud:
-        yield cloud
 
 
 class Installation:
